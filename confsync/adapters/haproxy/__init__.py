@@ -1,0 +1,1 @@
+"""A running HAProxy: its sockets, its check, its reloads. Start at target.py."""

@@ -1,0 +1,111 @@
+"""What the engine asks of the world, each as a Protocol of a few methods.
+
+A promise stands on the interface and holds for every adapter: errors are those of confsync.errors,
+cancellation passes through, nothing blocks the event loop for longer than a few milliseconds.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from confsync.domain.catalog import Catalog, Service
+from confsync.domain.rendered import RenderedConfig, TemplateSet
+from confsync.domain.running import Observed, Record, ServerState
+from confsync.domain.status import SourceState
+
+
+class Discoverer(Protocol):
+    """A registry. Stale beats partial: an error never publishes less than there was."""
+
+    async def watch(
+        self, publish: Callable[[Catalog], None], tell: Callable[[SourceState], None]
+    ) -> None:
+        """Publish whole catalogs for ever, the first when it is complete; retry whatever fails."""
+
+    async def fetch(self) -> Catalog:
+        """Read the whole catalog once. Raises DiscoveryError."""
+
+    async def confirm(self, name: str) -> Service:
+        """Read one service consistently (an absent one is empty). Raises DiscoveryError."""
+
+    async def close(self) -> None:
+        """Give connections back."""
+
+
+class TemplateSource(Protocol):
+    """Where templates come from."""
+
+    def load(self) -> TemplateSet:
+        """Read all templates anew. Raises SettingsError when one cannot be read."""
+
+
+class Staged(Protocol):
+    """A candidate beside its destinations, not yet live."""
+
+    @property
+    def config(self) -> RenderedConfig:
+        """What was staged."""
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """Destination -> staged path, for each file that differs from the disk."""
+
+
+class ConfigStore(Protocol):
+    """The destinations on disk. Blocking: the engine calls it in a thread."""
+
+    def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
+        """Read what is there now (None: absent). Raises WriteError when it may not be read."""
+
+    def stage(self, config: RenderedConfig, only: tuple[str, ...]) -> Staged:
+        """Write `only` of the set beside their destinations. Raises WriteError; leaves nothing."""
+
+    def promote(self, staged: Staged) -> None:
+        """Make the staged files live: all or, on an error, none. Keeps the previous set."""
+
+    def discard(self, staged: Staged, why: str = "") -> None:
+        """Remove the staged files; with `why`, keep the set as rejected, for reading."""
+
+    def restore(self) -> tuple[str, ...]:
+        """Put the previous set back; returns what changed on disk. Raises WriteError."""
+
+
+class Target(Protocol):
+    """A running HAProxy."""
+
+    async def observe(self) -> Observed:
+        """Read back what runs. Raises TargetError only when that cannot be known at all."""
+
+    async def check(self, main: str, staged: Staged | None) -> tuple[str, ...]:
+        """Have HAProxy check the set as it would be (None: as it is on disk).
+
+        `main`: HAProxy's main file. Returns warnings and remarks (what the check did not cover).
+        Raises CheckRejected with HAProxy's words, CheckUnavailable.
+        """
+
+    async def reload(self, before: Observed) -> Observed:
+        """Reload once and return when the new worker is confirmed. Raises ReloadFailed, TargetError."""
+
+    async def servers(self) -> tuple[ServerState, ...]:
+        """Read the state of all servers. Raises TargetError."""
+
+
+class StateStore(Protocol):
+    """The state directory: what must survive a restart. Blocking, small files, each atomic."""
+
+    def load_catalog(self) -> Catalog | None:
+        """Read the last good catalog."""
+
+    def save_catalog(self, catalog: Catalog) -> None:
+        """Keep the last good catalog."""
+
+    def load_record(self) -> Record | None:
+        """Read what was confirmed to run."""
+
+    def save_record(self, record: Record) -> None:
+        """Keep what was confirmed to run."""
+
+    def load(self, name: str) -> object:
+        """Read a small JSON value (holds, ids, paused); None when absent or unreadable."""
+
+    def save(self, name: str, value: object) -> None:
+        """Keep a small JSON value."""
