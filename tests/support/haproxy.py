@@ -133,6 +133,21 @@ class Haproxy:
         else:
             self.stop()
 
+    def reload(self) -> None:
+        """Reload it over the master's socket; return when the new worker has taken over.
+
+        This is the test bed's own, for controls and setups: it shares no code with confsync.
+        """
+        before = self.worker_pid()
+        self.master("reload")
+
+        def taken_over() -> bool:
+            with contextlib.suppress(OSError):  # the master's socket refuses while it reloads
+                return (now := self.worker_pid()) != before and now in self.workers()
+            return False
+
+        wait_until(taken_over, f"haproxy {self.version}'s new worker")
+
     # Hurting it
 
     def reload_by_other(self) -> None:

@@ -168,7 +168,9 @@ class Client:
             await self.get(mode)
             if self.tally.total >= self.settings["requests"]:
                 self.stop.set()
-            await asyncio.sleep(self.settings["think"])
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.settings["think"]):
+                    await self.stop.wait()
         self.close()
 
     async def stream(self) -> None:
@@ -189,7 +191,6 @@ class Client:
                 self.tally.opened += 1
                 self.tally.alive += 1
                 await self.ticks()
-                self.tally.alive -= 1
             self.close()
 
     async def ticks(self) -> None:
@@ -209,6 +210,7 @@ class Client:
                 self.tally.ticks += 1
         except (Broken, OSError, ValueError, asyncio.IncompleteReadError) as error:
             self.tally.cut += 1
+            self.tally.alive -= 1
             self.tally.count("stream", "cut", repr(error))
         else:
             self.tally.count("stream", "ok")
@@ -237,7 +239,6 @@ async def commands(tally: Tally, stop: asyncio.Event) -> None:
 async def main() -> None:
     settings: dict[str, Any] = json.loads(sys.argv[1])
     tally, stop = Tally(), asyncio.Event()
-    final: dict[str, Any] = {}
     async with asyncio.TaskGroup() as group:
         control = group.create_task(commands(tally, stop))
         async with asyncio.TaskGroup() as clients:
@@ -249,9 +250,8 @@ async def main() -> None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), settings["seconds"])
             stop.set()
-            final["streams_alive"] = tally.alive
         control.cancel()
-    print(json.dumps(tally.report(final=True) | final), flush=True)
+    print(json.dumps(tally.report(final=True)), flush=True)
 
 
 if __name__ == "__main__":

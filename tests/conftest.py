@@ -1,0 +1,126 @@
+"""What every test may ask for, and what happens when this machine lacks it.
+
+Markers come from the folder. A missing Docker, Consul or HAProxy skips the tests that need it, with
+the reason; with CI=true or CONFSYNC_ALL=1 it fails them, so that a green run there means that
+everything ran. Fixtures that hold real processes start them for each test alone: all are up in a
+fraction of a second.
+"""
+
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.support import machine
+from tests.support.backend import Backends
+from tests.support.consul import Consul
+from tests.support.haproxy import VERSIONS, Haproxy
+from tests.support.systemd import SystemdHost
+
+HERE = Path(__file__).parent
+MARKERS = {"integration": "integration", "testbed": "integration", "systemd": "systemd"}
+SOAK_TIMEOUT = 3600  # seconds
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Soak:
+    """Whether long tests run their whole length (--soak or SOAK=1)."""
+
+    on: bool
+
+    def n(self, short: int, long: int) -> int:
+        """Return the count for this run."""
+        return long if self.on else short
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run long tests at their whole length")
+
+
+def _soak(config: pytest.Config) -> bool:
+    return bool(config.getoption("--soak")) or os.environ.get("SOAK") in {"1", "true"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
+        if marker := MARKERS.get(folder):
+            item.add_marker(marker)
+        if _soak(config) and "soak" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(SOAK_TIMEOUT))
+
+
+def _absent(missing: machine.Missing) -> NoReturn:
+    if machine.everything_required():
+        pytest.fail(f"this run must not skip: {missing}", pytrace=False)
+    pytest.skip(str(missing))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, None, None]:
+    try:
+        yield
+    except machine.Missing as missing:
+        _absent(missing)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    try:
+        yield
+    except machine.Missing as missing:
+        _absent(missing)
+
+
+@pytest.fixture
+def soak(request: pytest.FixtureRequest) -> Soak:
+    """Counts for this run: `soak.n(20, 2000)`."""
+    return Soak(_soak(request.config))
+
+
+@pytest.fixture
+def tmp_short() -> Iterator[Path]:
+    """A folder whose path is short enough for unix sockets."""
+    path = Path(tempfile.mkdtemp(prefix="cs", dir="/tmp"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def consul(tmp_short: Path) -> Iterator[Consul]:
+    """A real agent with a leader and no services."""
+    with Consul(tmp_short / "consul") as running:
+        yield running
+
+
+@pytest.fixture(params=VERSIONS)
+def haproxy_version(request: pytest.FixtureRequest) -> str:
+    """Each supported version; `parametrize("haproxy_version", ["3.0"], indirect=True)` for some."""
+    return str(request.param)
+
+
+@pytest.fixture
+def haproxy(haproxy_version: str, tmp_short: Path) -> Iterator[Haproxy]:
+    """A HAProxy of each version, not started: the test writes `cfg` first."""
+    one = Haproxy(haproxy_version, tmp_short / "hap")
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def backends() -> Iterator[Backends]:
+    """A process of toy servers, with no port open yet."""
+    with Backends() as running:
+        yield running
+
+
+@pytest.fixture
+def systemd_host() -> Iterator[SystemdHost]:
+    """A container with systemd as its first process."""
+    with SystemdHost() as host:
+        yield host
