@@ -1,0 +1,55 @@
+"""Durable writes of confsync's own small files: whole or not at all, also after a power cut.
+
+Destinations of templates are written by staging.py, which keeps their owner, mode and attributes.
+"""
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+EXCLUSIVE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+
+
+def write_whole(fd: int, data: bytes) -> None:
+    """Write all bytes and have the disk confirm them. Raises OSError."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
+    os.fsync(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and removals in a folder survive a power cut. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        # some network and FUSE file systems have no fsync for folders: nothing more can be done
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            raise
+    finally:
+        os.close(fd)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put a private file (mode 0600) in place, or leave the old one and raise OSError."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    fd = os.open(beside, EXCLUSIVE, 0o600)
+    try:
+        try:
+            write_whole(fd, data)
+        finally:
+            os.close(fd)
+        beside.replace(path)
+        sync_folder(path.parent)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
+def make_private(folder: Path) -> None:
+    """Create a folder (mode 0700) with its parents; an existing one is left as it is."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,83 @@
+"""What is on its way to disk and not yet confirmed to run: one small file, read after a crash.
+
+It is there from before the first rename until the engine has seen the new worker.
+"""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from confsync.adapters.files import durable
+
+
+class Phase(StrEnum):
+    """Which way the files go."""
+
+    PROMOTING = "promoting"
+    RESTORING = "restoring"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One destination with the digests before and after (None: absent)."""
+
+    destination: str
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """All destinations of a set, also those that do not change."""
+
+    phase: Phase
+    entries: tuple[Entry, ...]
+
+    def new(self) -> dict[str, str]:
+        """Destination -> digest of the text that this journal puts there."""
+        return {e.destination: e.new for e in self.entries if e.new is not None}
+
+
+class JournalFile:
+    """STATE/journal.json, at `path`."""
+
+    def __init__(self, state: Path) -> None:
+        self.path = state / "journal.json"
+
+    def save(self, journal: Journal) -> None:
+        """Write it and have the disk confirm it. Raises OSError."""
+        value = {
+            "phase": journal.phase,
+            "files": [
+                {"destination": e.destination, "old": e.old, "new": e.new} for e in journal.entries
+            ],
+        }
+        durable.replace(self.path, json.dumps(value).encode())
+
+    def load(self) -> Journal | None:
+        """Read it (None: there is none). Raises OSError, ValueError when it is no journal."""
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            value = json.loads(data)
+            return Journal(
+                phase=Phase(value["phase"]),
+                entries=tuple(
+                    Entry(destination=e["destination"], old=e["old"], new=e["new"])
+                    for e in value["files"]
+                ),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a journal: {error!r}") from error
+
+    def remove(self) -> None:
+        """End it. Raises OSError."""
+        # not synced: after a power cut it may be there again, and then says what is true
+        self.path.unlink(missing_ok=True)
+
+    def set_aside(self) -> Path:
+        """Keep an unreadable one for reading. Raises OSError."""
+        return self.path.replace(self.path.with_name("journal.json.corrupt"))

@@ -1,0 +1,359 @@
+"""The destinations on disk: staged, promoted all or none, put back, and mended after a crash.
+
+Decides nothing: what to write, and whether it may replace what is there, is the engine's.
+
+A promotion keeps the set before it and writes the journal before the first rename; the journal
+ends when the engine has confirmed (settle) or taken back (restore) what was promoted. While it
+stands, the kept set stays too: it is the last one that was confirmed, however many promotions
+follow. At any moment each destination is wholly old or wholly new, and `recover` knows which.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from confsync import faults
+from confsync.adapters.files import destination as dest
+from confsync.adapters.files import durable, kept, reasons, staging
+from confsync.adapters.files.journal import Entry, Journal, JournalFile, Phase
+from confsync.adapters.files.staging import StagedFiles
+from confsync.domain.rendered import RenderedConfig, digest
+from confsync.errors import WriteError
+from confsync.ports import Staged
+
+Fingerprint = tuple[tuple[int, int, int, int] | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """`state`: the state directory. `main`: HAProxy's main file, promoted last.
+
+    `destinations`: those of the settings, whose leftovers a start removes.
+    """
+
+    state: Path
+    main: str
+    destinations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """What a start found on disk, in words.
+
+    `unconfirmed`: a promoted set stands whose load nobody confirmed. `promoted`: destination ->
+    digest of what confsync itself put there, so that it is not taken for a foreign edit.
+    """
+
+    notes: tuple[str, ...] = ()
+    unconfirmed: bool = False
+    promoted: Mapping[str, str] = field(default_factory=dict)
+
+
+class FileStore:
+    """A ConfigStore. Blocking, and for one caller at a time.
+
+    `notes`: what could not be kept for reading although nothing failed otherwise.
+    """
+
+    def __init__(self, options: StoreOptions) -> None:
+        self._options = options
+        self._journal = JournalFile(options.state)
+        self._previous = kept.Previous(options.state)
+        self.notes: list[str] = []
+
+    def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
+        """Read what is there now (None: absent). Raises WriteError when it may not be read."""
+        return {d: dest.read(d) for d in destinations}
+
+    def fingerprint(self, destinations: tuple[str, ...]) -> Fingerprint:
+        """Tell cheaply whether something changed: stat only (None: absent or not to be seen)."""
+        return tuple(_stamp(Path(d)) for d in destinations)
+
+    def stage(self, config: RenderedConfig, only: tuple[str, ...]) -> StagedFiles:
+        """Write `only` of the set beside their destinations. Raises WriteError; leaves nothing."""
+        return staging.stage(config, only)
+
+    def discard(self, staged: Staged, why: str = "") -> None:
+        """Remove the staged files; with `why`, keep the set as rejected, for reading."""
+        staging.clear(staged.paths.values())
+        if why:
+            folder = self._options.state / "rejected"
+            try:
+                kept.keep_rejected(self._options.state, staged.config, why)
+            except OSError as error:
+                self.notes.append(
+                    f"{folder}: the rejected set could not be kept: "
+                    f"{reasons.explain(error, folder).what}"
+                )
+
+    def promote(self, staged: Staged) -> None:
+        """Make the staged files live: all or, on an error, none. Keeps the previous set.
+
+        Also without any staged file: `restore` then finds nothing to put back. Raises WriteError;
+        the staged files are gone either way.
+        """
+        try:
+            self._promote(staged)
+        finally:
+            staging.clear(staged.paths.values())
+
+    def settle(self) -> None:
+        """End the journal: what was promoted is confirmed. Raises WriteError."""
+        with _StateErrors(self._journal.path):
+            self._journal.remove()
+
+    def restore(self) -> tuple[str, ...]:
+        """Put the previous set back; returns what changed on disk. Raises WriteError."""
+        with _StateErrors(self._journal.path):
+            previous = self._previous.load()
+        if previous is None:
+            raise WriteError(
+                f"{self._options.state / 'previous'}: no whole previous set is kept there",
+                remedy="put the files right by hand",
+            )
+        now = {d: dest.present(d) for d in previous}
+        journal = self._load_journal()
+        with _StateErrors(self._journal.path):
+            if journal is not None:
+                self._keep_foreign_edits(now, journal, previous)
+            self._journal.save(_journal(Phase.RESTORING, now, previous))
+        changed = self._put(previous, now)
+        self.settle()
+        return changed
+
+    def recover(self) -> Recovery:
+        """Mend what a crash left behind; called once at start. Raises WriteError."""
+        notes: list[str] = []
+        journal = self._recover_journal(notes)
+        known = set(self._options.destinations)
+        if journal is not None:
+            known.update(e.destination for e in journal.entries)
+        for destination in sorted(known):
+            for leftover in (dest.staged_path(destination), dest.check_path(destination)):
+                try:
+                    leftover.unlink()
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+                except OSError as error:
+                    what = reasons.explain(error, leftover).what
+                    notes.append(f"{leftover}: left behind, and cannot be removed: {what}")
+                else:
+                    notes.append(f"removed {leftover}, left behind by an earlier run")
+        if journal is None:
+            return Recovery(notes=tuple(notes))
+        return self._resume(journal, notes)
+
+    def keep_foreign(self, destination: str, text: str) -> str:
+        """Keep an edit by others before it is replaced; returns where. Raises WriteError."""
+        return self._keep_text("foreign", destination, text)
+
+    def keep_original(self, destination: str, text: str) -> str:
+        """Keep what was there before an adoption; returns where. Raises WriteError."""
+        return self._keep_text("original", destination, text)
+
+    def _keep_text(self, kind: str, destination: str, text: str) -> str:
+        folder = self._options.state / kind
+        with _StateErrors(folder / kept.file_name(destination)):
+            return str(kept.keep_text(folder, destination, text))
+
+    def _promote(self, staged: Staged) -> None:
+        new = {f.destination: f.text for f in staged.config.files}
+        now = {d: dest.present(d) for d in new}
+        before = self._load_journal()
+        after = {d: digest(t) for d, t in new.items()}
+        entries = tuple(
+            Entry(
+                destination=d,
+                old=_digest(now[d]),
+                new=after[d] if d in staged.paths else _digest(now[d]),
+            )
+            for d in new
+        )
+        with _StateErrors(self._journal.path):
+            if before is not None:
+                self._keep_foreign_edits(now, before, self._previous.load() or {})
+            self._previous.save(now, keep=before is not None)
+            self._journal.save(Journal(phase=Phase.PROMOTING, entries=entries))
+        faults.point("after-journal")
+        done: list[str] = []
+        try:
+            for destination in self._ordered(staged.paths):
+                faults.point("promote-each")
+                _rename(Path(staged.paths[destination]), destination)
+                done.append(destination)
+            _sync(done)
+        except WriteError as error:
+            self._take_back(done, now, before, error)
+            raise
+        faults.point("after-promote")
+
+    def _take_back(
+        self,
+        done: list[str],
+        before: Mapping[str, dest.Present | None],
+        journal: Journal | None,
+        error: WriteError,
+    ) -> None:
+        """Undo the renames that were made; the journal becomes what it was before."""
+        try:
+            self._put({d: before[d] for d in done}, {d: dest.present(d) for d in done})
+            with _StateErrors(self._journal.path):
+                if journal is None:
+                    self._journal.remove()
+                else:
+                    self._journal.save(journal)
+        except WriteError as second:
+            raise WriteError(
+                f"{error.what}; then taking back {', '.join(done)} failed too: {second.what}",
+                remedy="the next start of confsync tries again",
+                detail="\n".join(filter(None, (error.remedy, second.remedy))),
+            ) from error
+
+    def _put(
+        self,
+        wanted: Mapping[str, dest.Present | None],
+        now: Mapping[str, dest.Present | None],
+    ) -> tuple[str, ...]:
+        """Make destinations as wanted, file by file; all are written before any is renamed."""
+        changed = [d for d in wanted if _digest(wanted[d]) != _digest(now[d])]
+        staged: dict[str, Path] = {}
+        try:
+            for destination in changed:
+                file = wanted[destination]
+                if file is not None:
+                    staged[destination] = staging.write(destination, file.text, file.meta, 0o644)
+            for destination in self._ordered(staged):
+                _rename(staged[destination], destination)
+            for destination in changed:
+                if destination not in staged:
+                    with _StateErrors(Path(destination)):
+                        Path(destination).unlink(missing_ok=True)
+            _sync(changed)
+        finally:
+            staging.clear(str(p) for p in staged.values())
+        return tuple(changed)
+
+    def _ordered(self, destinations: Mapping[str, object]) -> list[str]:
+        """Order maps and error pages before the main file, which names them."""
+        return sorted(destinations, key=lambda d: d == self._options.main)
+
+    def _keep_foreign_edits(
+        self,
+        now: Mapping[str, dest.Present | None],
+        journal: Journal,
+        previous: Mapping[str, dest.Present | None],
+    ) -> None:
+        """Lose no edit that somebody made while a promotion was not yet confirmed."""
+        for entry in journal.entries:
+            file = now.get(entry.destination)
+            known = {entry.old, entry.new, _digest(previous.get(entry.destination))}
+            if file is not None and _digest(file) not in known:
+                kept.keep_text(self._options.state / "foreign", entry.destination, file.text)
+
+    def _load_journal(self) -> Journal | None:
+        with _StateErrors(self._journal.path):
+            try:
+                return self._journal.load()
+            except ValueError:
+                self._journal.set_aside()
+                return None
+
+    def _recover_journal(self, notes: list[str]) -> Journal | None:
+        with _StateErrors(self._journal.path):
+            try:
+                return self._journal.load()
+            except ValueError as error:
+                aside = self._journal.set_aside()
+                notes.append(f"the journal was damaged ({error}); it is kept as {aside}")
+                return None
+
+    def _resume(self, journal: Journal, notes: list[str]) -> Recovery:
+        now = {e.destination: dest.present(e.destination) for e in journal.entries}
+        with _StateErrors(self._journal.path):
+            previous = self._previous.load()
+        if previous is None:
+            self.settle()
+            notes.append(
+                "a promotion was cut short and no previous set is kept; files are as they are"
+            )
+            return Recovery(notes=tuple(notes))
+        back = {e.destination: previous.get(e.destination) for e in journal.entries}
+        ours = {}  # destinations with a text that is confsync's own; others were edited since
+        for entry in journal.entries:
+            found = _digest(now[entry.destination])
+            if found in {entry.old, entry.new, _digest(back[entry.destination])}:
+                ours[entry.destination] = found
+        if all(found == _digest(back[d]) for d, found in ours.items()):
+            self.settle()
+            notes.append(
+                "a promotion was cut short before it changed anything"
+                if journal.phase is Phase.PROMOTING
+                else "the previous set had been put back"
+            )
+            return Recovery(notes=tuple(notes), promoted=_digests(back))
+        whole = all(ours[e.destination] == e.new for e in journal.entries if e.destination in ours)
+        if whole and journal.phase is Phase.PROMOTING:
+            notes.append("a set was promoted and its load not confirmed")
+            return Recovery(notes=tuple(notes), unconfirmed=True, promoted=journal.new())
+        with _StateErrors(self._journal.path):
+            self._journal.save(_journal(Phase.RESTORING, now, back))
+        changed = self._put({d: back[d] for d in ours}, now)
+        self.settle()
+        notes.append(f"a promotion was cut short; put back: {', '.join(changed)}")
+        return Recovery(notes=tuple(notes), promoted=_digests(back))
+
+
+class _StateErrors:
+    """Turns OSErrors at a path of confsync's own into WriteErrors."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise dest.failed(self._path, error) from error
+
+
+def _stamp(path: Path) -> tuple[int, int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size, found.st_ctime_ns
+
+
+def _digest(file: dest.Present | None) -> str | None:
+    return None if file is None else digest(file.text)
+
+
+def _digests(files: Mapping[str, dest.Present | None]) -> dict[str, str]:
+    return {d: digest(f.text) for d, f in files.items() if f is not None}
+
+
+def _journal(
+    phase: Phase,
+    now: Mapping[str, dest.Present | None],
+    wanted: Mapping[str, dest.Present | None],
+) -> Journal:
+    return Journal(
+        phase=phase,
+        entries=tuple(
+            Entry(destination=d, old=_digest(now[d]), new=_digest(wanted[d])) for d in wanted
+        ),
+    )
+
+
+def _rename(staged: Path, destination: str) -> None:
+    try:
+        staged.replace(destination)
+    except OSError as error:
+        raise dest.failed(Path(destination), error) from error
+
+
+def _sync(destinations: list[str]) -> None:
+    for folder, destination in {Path(d).parent: d for d in destinations}.items():
+        with _StateErrors(Path(destination)):
+            durable.sync_folder(folder)
