@@ -12,7 +12,6 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -55,26 +54,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(SOAK_TIMEOUT))
 
 
-def _absent(missing: machine.Missing) -> NoReturn:
-    if machine.everything_required():
-        pytest.fail(f"this run must not skip: {missing}", pytrace=False)
-    pytest.skip(str(missing))
+def _skip_or_fail() -> Generator[None, None, None]:
+    reason = ""
+    try:
+        yield
+    except machine.Missing as missing:
+        reason = str(missing)
+    # Outside the handler, so that the report shows the reason and no chain of exceptions.
+    if reason and machine.everything_required():
+        pytest.fail(f"this run must not skip: {reason}", pytrace=False)
+    if reason:
+        pytest.skip(reason)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup() -> Generator[None, None, None]:
-    try:
-        yield
-    except machine.Missing as missing:
-        _absent(missing)
+    yield from _skip_or_fail()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Generator[None, None, None]:
-    try:
-        yield
-    except machine.Missing as missing:
-        _absent(missing)
+    yield from _skip_or_fail()
 
 
 @pytest.fixture
