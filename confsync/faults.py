@@ -1,6 +1,7 @@
 """Fault points: places between two stages where a test can end the process as `kill -9` would.
 
-Armed by CONFSYNC_FAULT=NAME (or NAME:N for the Nth passage); not armed, a point costs one comparison.
+Armed by CONFSYNC_FAULT=NAME (or NAME:N for the Nth passage); not armed,
+a point costs one comparison.
 """
 
 import os

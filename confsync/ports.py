@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from confsync.domain.catalog import Catalog, Service
+from confsync.domain.loadbalancer import LoadBalancer, Problem
 from confsync.domain.rendered import RenderedConfig, TemplateSet
 from confsync.domain.running import Observed, Record, ServerState
-from confsync.domain.status import SourceState
+from confsync.domain.status import CycleReport, SourceState
 
 
 class Discoverer(Protocol):
@@ -68,6 +69,20 @@ class ConfigStore(Protocol):
     def restore(self) -> tuple[str, ...]:
         """Put the previous set back; returns what changed on disk. Raises WriteError."""
 
+    def settle(self) -> None:
+        """End the journal: what was promoted is confirmed, or nothing runs that could load it."""
+
+    def keep_foreign(self, destination: str, text: str) -> None:
+        """Keep what another hand wrote into a destination, before it is replaced."""
+
+    def keep_original(self, destination: str, text: str) -> None:
+        """Keep what stood in a destination before it was adopted."""
+
+    def fingerprint(
+        self, destinations: tuple[str, ...]
+    ) -> tuple[tuple[int, int, int, int] | None, ...]:
+        """Stat each destination (mtime in ns, inode, size, ctime in ns; None: absent): cheap."""
+
 
 class Target(Protocol):
     """A running HAProxy."""
@@ -83,10 +98,20 @@ class Target(Protocol):
         """
 
     async def reload(self, before: Observed) -> Observed:
-        """Reload once and return when the new worker is confirmed. Raises ReloadFailed, TargetError."""
+        """Reload once; return when the new worker is confirmed. Raises ReloadFailed, TargetError."""
 
     async def servers(self) -> tuple[ServerState, ...]:
         """Read the state of all servers. Raises TargetError."""
+
+
+class Renders(Protocol):
+    """Templates, compiled. Pure, but slow: the engine calls it in a thread."""
+
+    def declared(self) -> RenderedConfig:
+        """Render with no services: what the templates declare themselves. Raises RenderError."""
+
+    def render(self, balancer: LoadBalancer) -> tuple[RenderedConfig, tuple[Problem, ...]]:
+        """Render everything; problems are texts that were refused. Raises RenderError."""
 
 
 class StateStore(Protocol):
@@ -109,3 +134,26 @@ class StateStore(Protocol):
 
     def save(self, name: str, value: object) -> None:
         """Keep a small JSON value."""
+
+
+class Telemetry(Protocol):
+    """Where the engine says what happens."""
+
+    def cycle(self, report: CycleReport) -> None:
+        """Say what a cycle did, in one line."""
+
+    def event(self, level: str, text: str, **fields: object) -> None:
+        """Say something else: `level` is debug, info, warning or error; `text` is constant."""
+
+
+class Notifier(Protocol):
+    """The service manager."""
+
+    def ready(self) -> None:
+        """Say that the agent works."""
+
+    def status(self, text: str) -> None:
+        """Say in one line what the agent does."""
+
+    def watchdog(self) -> None:
+        """Say that the agent lives."""

@@ -1,0 +1,157 @@
+"""HAProxy's configuration text, split into sections and words: enough to compare two texts.
+
+It follows the manual's section 2.2 (quoting and escaping): blanks separate words, `#` outside quotes
+begins a comment wherever it stands, a backslash outside strong quotes takes the next character.
+Words keep their quotes: two spellings of one value count as a difference, which is the safe side.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+SECTION_KEYWORDS = frozenset(
+    {
+        "backend",
+        "cache",
+        "crt-store",
+        "defaults",
+        "dynamic-update",
+        "fcgi-app",
+        "frontend",
+        "global",
+        "http-errors",
+        "listen",
+        "log-forward",
+        "log-profile",
+        "mailers",
+        "peers",
+        "program",
+        "resolvers",
+        "ring",
+        "traces",
+        "userlist",
+        "acme",
+    }
+)
+PROXY_KEYWORDS = frozenset({"frontend", "backend", "listen", "defaults"})
+
+_WORD = re.compile(r"""(?:[^\s"'\\#]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""")
+_PLAIN = re.compile(r"""^[^"'\\#]*$""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A section: its keyword, its name (may be empty), and its lines' words, comments left out."""
+
+    keyword: str
+    name: str
+    head: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+
+
+def words(line: str) -> tuple[str, ...]:
+    """Split a line into words, quotes kept; a line with an open quote is one word, as it stands."""
+    if _PLAIN.match(line):
+        return tuple(line.split())
+    found = []
+    position = 0
+    while position < len(line):
+        if line[position].isspace():
+            position += 1
+            continue
+        if line[position] == "#":
+            break
+        match = _WORD.match(line, position)
+        if match is None:
+            return (line.strip(),)
+        found.append(match.group())
+        position = match.end()
+    return tuple(found)
+
+
+def sections(text: str) -> tuple[Section, ...]:
+    """Split a text into its sections, in order; lines before the first one form a nameless section."""
+    found: list[Section] = []
+    head: tuple[str, ...] = ()
+    lines: list[tuple[str, ...]] = []
+
+    def close() -> None:
+        if head or lines:
+            found.append(
+                Section(
+                    keyword=head[0] if head else "",
+                    name=head[1] if len(head) > 1 else "",
+                    head=head,
+                    lines=tuple(lines),
+                )
+            )
+
+    for line in text.split("\n"):
+        parts = words(line)
+        if not parts:
+            continue
+        if parts[0] in SECTION_KEYWORDS:
+            close()
+            head, lines = parts, []
+        else:
+            lines.append(parts)
+    close()
+    return tuple(found)
+
+
+def proxies(text: str) -> frozenset[str]:
+    """Name the proxies that a text declares (frontend, backend, listen, named defaults)."""
+    return frozenset(s.name for s in sections(text) if s.keyword in PROXY_KEYWORDS and s.name)
+
+
+def binds(text: str) -> frozenset[tuple[str, int]]:
+    """List address and port of all literal `bind` lines; the address is "" or "*" for any.
+
+    Ranges, variables, unix sockets and file descriptors are left out: they cannot be compared.
+    """
+    found: set[tuple[str, int]] = set()
+    for section in sections(text):
+        if section.keyword not in {"frontend", "listen"}:
+            continue
+        for line in section.lines:
+            if line[0] == "bind" and len(line) > 1:
+                found.update(_addresses(line[1]))
+    return frozenset(found)
+
+
+def _addresses(word: str) -> Iterator[tuple[str, int]]:
+    for part in word.split(","):
+        bare = part.strip("\"'").removeprefix("ipv4@").removeprefix("ipv6@")
+        address, colon, port = bare.rpartition(":")
+        if colon and port.isdigit() and "@" not in address and "/" not in address:
+            yield address.strip("[]"), int(port)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLine:
+    """A literal `server` line of a backend or listen section: name, address and port as written."""
+
+    proxy: str
+    server: str
+    address: str
+    port: int
+
+
+def server_lines(text: str) -> tuple[ServerLine, ...]:
+    """List the literal server lines that HAProxy surely has: those outside `.if` blocks."""
+    found = []
+    for section in sections(text):
+        if section.keyword not in {"backend", "listen"}:
+            continue
+        depth = 0
+        for line in section.lines:
+            if line[0] == ".if":
+                depth += 1
+            elif line[0] == ".endif":
+                depth -= 1
+            elif line[0] == "server" and len(line) > 2 and depth == 0:
+                for address, port in _addresses(line[2]):
+                    found.append(
+                        ServerLine(proxy=section.name, server=line[1], address=address, port=port)
+                    )
+    return tuple(found)

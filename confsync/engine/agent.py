@@ -1,0 +1,301 @@
+"""The agent: wait for a reason, hold off, run a cycle, retry what failed; for ever.
+
+One TaskGroup: the discoverer, a tick that looks at HAProxy and at the files, the reconcile loop, and
+what wiring adds (the control socket). Nothing outside the agent ends it; on a stop the running cycle
+completes first.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from confsync.domain.catalog import Catalog
+from confsync.domain.running import Observed
+from confsync.domain.status import CycleReport, Outcome, SourceState, Stage
+from confsync.engine.cycle import Cycle, Turn
+from confsync.engine.holdoff import Holdoff, Pace
+from confsync.engine.mailbox import Mailbox
+from confsync.errors import ConfsyncError
+from confsync.ports import ConfigStore, Discoverer, Notifier, StateStore, Target, Telemetry
+
+TICK = 1.0
+"""Seconds between two looks at HAProxy and at the files."""
+RESYNC = 300.0
+"""Seconds after which a cycle runs without news."""
+PATIENCE = 2.0
+"""Seconds that a start waits for the registry before it works without."""
+STUCK = 150.0
+"""Seconds in one cycle after which the watchdog is fed no more (check and reload end before)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """`main`: HAProxy's main file. `destinations`: all files. `retry`: first, longest pause (s)."""
+
+    main: str
+    destinations: tuple[str, ...]
+    pace: Pace = field(default_factory=Pace)
+    retry: tuple[float, float] = (5, 60)
+
+
+class Stopped(Exception):
+    """Ends the agent's task group once its running cycle is complete."""
+
+
+class Agent:
+    """The state of a running agent; its one writer is its own loop."""
+
+    def __init__(
+        self,
+        *,
+        options: Options,
+        cycle: Cycle,
+        discoverer: Discoverer,
+        target: Target,
+        store: ConfigStore,
+        state: StateStore,
+        telemetry: Telemetry,
+        notifier: Notifier,
+    ) -> None:
+        self.options = options
+        self.cycle = cycle
+        self.source = SourceState()
+        self.report: CycleReport | None = None
+        self.paused = bool(state.load("paused"))
+        self.retry_at: float | None = None
+        self.started = time.time()
+        self._discoverer = discoverer
+        self._target = target
+        self._store = store
+        self._state = state
+        self._telemetry = telemetry
+        self._notifier = notifier
+        self._mailbox = Mailbox()
+        self._holdoff = Holdoff(options.pace)
+        self._busy = asyncio.Lock()
+        self._busy_since: float | None = None
+        self._reasons: list[str] = []
+        self._released: set[str] = set()
+        self._registry = False
+        self._failures = 0
+        self._last_good: Catalog | None = None
+        self._patient_until = float("inf")
+        self._resync_at = float("inf")
+        self._seen: object = None
+        self._prints: object = None
+        self._last_error = ""
+
+    async def run(self, stop: asyncio.Event, *extra: Callable[[], Awaitable[None]]) -> None:
+        """Work until `stop` is set; `extra` are further tasks of the same group."""
+        self._last_good = await asyncio.to_thread(self.cycle.restore)
+        self._patient_until = time.monotonic() + PATIENCE
+        self._mailbox.poke("start")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(
+                    self._discoverer.watch(self._mailbox.publish, self._tell), name="discoverer"
+                )
+                group.create_task(self._tick(), name="tick")
+                group.create_task(self._reconcile(), name="reconcile")
+                for task in extra:
+                    group.create_task(_run(task))
+                group.create_task(self._stopper(stop), name="stopper")
+        except* Stopped:
+            pass
+        finally:
+            await self._discoverer.close()
+
+    async def _stopper(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        async with self._busy:
+            raise Stopped
+
+    def release(self, services: tuple[str, ...], *, registry: bool) -> None:
+        """Have the next cycle let held services (or the registry) go."""
+        self._released.update(services)
+        self._registry = self._registry or registry
+        self._mailbox.poke("released by hand")
+
+    async def pause(self, *, paused: bool) -> None:
+        """Stop or resume writing; survives a restart. Raises StateError when it cannot be kept."""
+        await asyncio.to_thread(self._state.save, "paused", paused)
+        self.paused = paused
+        self._mailbox.poke("paused by hand" if paused else "resumed by hand")
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether cycles still end."""
+        return self._busy_since is None or time.monotonic() - self._busy_since < STUCK
+
+    def _tell(self, source: SourceState) -> None:
+        before, self.source = self.source, source
+        if source.up and not before.up:
+            self._telemetry.event("info", "registry answers", notes=source.notes)
+        elif source.error and source.error != before.error:
+            self._telemetry.event("warning", "registry does not answer", error=source.error)
+        if source.denied != before.denied and source.denied:
+            self._telemetry.event("warning", "services denied to the token", names=source.denied)
+
+    async def _tick(self) -> None:
+        """Look at HAProxy and at the files: what others did is a reason for a cycle."""
+        while True:
+            if self.alive:
+                self._notifier.watchdog()
+            if self.report is not None and not self._busy.locked():
+                await self._look()
+            await asyncio.sleep(TICK)
+
+    async def _look(self) -> None:
+        try:
+            observed = await self._target.observe()
+            prints = await asyncio.to_thread(self._store.fingerprint, self.options.destinations)
+        except ConfsyncError as error:
+            if str(error) != self._last_error:
+                self._last_error = str(error)
+                self._telemetry.event("warning", "HAProxy cannot be observed", error=str(error))
+            return
+        self._last_error = ""
+        if self._busy.locked():
+            return
+        self._holdoff.old_workers = len(observed.old_workers)
+        before = self.cycle.observed
+        if observed.loading:
+            return
+        if before is None or _identity(before) != _identity(observed):
+            self.cycle.observed = observed
+            self._mailbox.poke(_difference(before, observed))
+        if prints != self._prints:
+            self._prints = prints
+            self._mailbox.poke("a file changed on disk")
+
+    async def _reconcile(self) -> None:
+        while True:
+            now = time.monotonic()
+            if await self._mailbox.wait(self._pause(now)):
+                _, reasons = self._mailbox.take()
+                self._reasons.extend(r for r in reasons if r not in self._reasons)
+                self._holdoff.changed(time.monotonic())
+            now = time.monotonic()
+            self._timers(now)
+            due = self._holdoff.due()
+            if due is not None and due <= now:
+                await self._turn()
+
+    def _pause(self, now: float) -> float | None:
+        times = [self._holdoff.due(), self.retry_at, self._resync_at]
+        if self._patient_until != float("inf"):
+            times.append(self._patient_until)
+        if self.cycle.wake:
+            times.append(now + max(0.05, self.cycle.wake - time.time()))
+        wanted = [t for t in times if t is not None and t != float("inf")]
+        return max(0.0, min(wanted) - now) if wanted else None
+
+    def _timers(self, now: float) -> None:
+        """Turn what the clock brings into reasons."""
+        reason = ""
+        if self.retry_at is not None and self.retry_at <= now:
+            self.retry_at, reason = None, "trying again"
+        elif self.cycle.wake and self.cycle.wake <= time.time():
+            self.cycle.wake, reason = 0.0, "a hold is due"
+        elif self._patient_until <= now:
+            self._patient_until, reason = float("inf"), "the registry has not answered yet"
+        elif self._resync_at <= now:
+            self._resync_at, reason = now + RESYNC, "resync"
+        if reason:
+            self._reasons.append(reason)
+            self._holdoff.changed(now)
+
+    async def _turn(self) -> None:
+        async with self._busy:
+            self._busy_since = time.monotonic()
+            try:
+                await self._one_turn()
+            finally:
+                self._busy_since = None
+
+    async def _one_turn(self) -> None:
+        catalog, reasons = self._mailbox.take()
+        why = "; ".join(dict.fromkeys((*self._reasons, *reasons)))
+        self._reasons.clear()
+        provisional = False
+        if catalog is None:
+            if self._patient_until != float("inf"):
+                self._holdoff.acted(time.monotonic(), reloaded=False)
+                return
+            catalog, provisional = await self._stand_in()
+        else:
+            self._patient_until = float("inf")
+        if catalog is None:
+            report = CycleReport(
+                outcome=Outcome.WAITING,
+                why=why,
+                notes=("no registry and no last good catalog: the configuration stays as it is",),
+                error=self.source.error,
+                finished=time.time(),
+            )
+        else:
+            released, registry = frozenset(self._released), self._registry
+            report = await self.cycle.turn(
+                Turn(
+                    catalog=catalog,
+                    why=why,
+                    paused=self.paused,
+                    provisional=provisional,
+                    released=released,
+                    registry=registry,
+                )
+            )
+            if report.failed_stage is not Stage.GUARD:
+                self._released -= released
+                self._registry = False
+        await self._after(report)
+
+    async def _stand_in(self) -> tuple[Catalog | None, bool]:
+        """Find a catalog to go on with while the registry is silent.
+
+        The last good one; else, where HAProxy has no configuration at all, an empty one, so that it
+        can start.
+        """
+        if self._last_good is not None:
+            return self._last_good, False
+        there = await asyncio.to_thread(self._store.fingerprint, (self.options.main,))
+        return (None, False) if there[0] is not None else (Catalog(), True)
+
+    async def _after(self, report: CycleReport) -> None:
+        now = time.monotonic()
+        self.report = report
+        reloaded = Stage.APPLY in report.stages
+        self._holdoff.acted(now, reloaded=reloaded)
+        self._resync_at = now + RESYNC
+        if report.outcome is Outcome.FAILED:
+            self._failures += 1
+            first, longest = self.options.retry
+            pause = min(first * 2 ** min(self._failures - 1, 20), longest)
+            self.retry_at = now + pause
+        else:
+            self._failures, self.retry_at = 0, None
+        self._prints = await asyncio.to_thread(self._store.fingerprint, self.options.destinations)
+        self._telemetry.cycle(report)
+        self._notifier.ready()
+        self._notifier.status(f"{report.outcome}: {report.error or report.why}"[:200])
+
+
+async def _run(task: Callable[[], Awaitable[None]]) -> None:
+    await task()
+
+
+def _identity(observed: Observed) -> tuple[bool, int, str]:
+    return observed.running, observed.worker_pid, observed.version
+
+
+def _difference(before: Observed | None, now: Observed) -> str:
+    if before is None or (now.running and not before.running):
+        return "HAProxy runs" if now.running else "HAProxy does not run"
+    if not now.running:
+        return "HAProxy stopped"
+    if now.version != before.version:
+        return f"HAProxy was upgraded to {now.version}"
+    if now.master_pid != before.master_pid:
+        return "HAProxy was restarted"
+    return "HAProxy was reloaded by another hand"

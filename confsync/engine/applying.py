@@ -1,0 +1,138 @@
+"""From a plan to a running HAProxy: stage, check, promote, reload, verify.
+
+Whatever fails, the destinations hold the previous good set again and HAProxy keeps what it runs.
+"""
+
+import asyncio
+from dataclasses import replace
+
+from confsync import faults
+from confsync.core import planning
+from confsync.domain.change import ReloadPlan, WritePlan
+from confsync.domain.rendered import RenderedConfig
+from confsync.domain.running import Observed, Record
+from confsync.domain.status import Outcome, Stage
+from confsync.engine.draft import Draft
+from confsync.errors import CheckRejected, ConfsyncError, TargetError, WriteError
+from confsync.ports import ConfigStore, Staged, Target
+
+
+class Applier:
+    """Carries out one plan."""
+
+    def __init__(self, store: ConfigStore, scratch: ConfigStore, target: Target, main: str) -> None:
+        self._store = store
+        self._scratch = scratch
+        self._target = target
+        self._main = main
+        self.observed: Observed | None = None
+
+    async def rehearse(
+        self, config: RenderedConfig, plan: WritePlan | ReloadPlan, draft: Draft
+    ) -> None:
+        """Stage elsewhere and check; changes nothing."""
+        staged = await self._staged(self._scratch, config, plan, draft)
+        if staged is not None:
+            await asyncio.to_thread(self._scratch.discard, staged)
+
+    async def apply(
+        self,
+        config: RenderedConfig,
+        plan: WritePlan | ReloadPlan,
+        observed: Observed,
+        record: Record | None,
+        draft: Draft,
+    ) -> Record:
+        """Carry the plan out; returns the record of what runs now."""
+        staged = await self._staged(self._store, config, plan, draft)
+        if staged is not None:
+            with draft.stage(Stage.WRITE):
+                await asyncio.to_thread(self._store.promote, staged)
+        before = record or Record()
+        digests = config.digests()
+        if isinstance(plan, WritePlan):
+            draft.outcome = Outcome.WRITTEN
+            after = replace(before, promoted=digests)
+            if not observed.running:
+                after = Record(promoted=digests)
+        else:
+            with draft.stage(Stage.APPLY):
+                faults.point("before-reload")
+                self.observed = await self._reload(observed, staged)
+                faults.point("after-reload")
+            draft.outcome = Outcome.RELOADED
+            after = Record(
+                files=digests,
+                text={f.destination: f.text for f in config.files},
+                promoted=digests,
+                worker_pid=self.observed.worker_pid,
+                worker_started=self.observed.worker_started,
+                version=self.observed.version,
+            )
+            with draft.stage(Stage.VERIFY):
+                draft.note(*await self._verify(config))
+        return after
+
+    async def _staged(
+        self,
+        store: ConfigStore,
+        config: RenderedConfig,
+        plan: WritePlan | ReloadPlan,
+        draft: Draft,
+    ) -> Staged | None:
+        """Stage what the plan writes and have it checked; None when it writes nothing."""
+        staged = None
+        if plan.destinations:
+            with draft.stage(Stage.WRITE):
+                staged = await asyncio.to_thread(store.stage, config, plan.destinations)
+                faults.point("after-stage")
+        with draft.stage(Stage.CHECK):
+            try:
+                draft.note(*await self._target.check(self._main, staged))
+            except CheckRejected as error:
+                if staged is None:
+                    raise
+                why = "\n".join(filter(None, (str(error), error.detail)))
+                await asyncio.to_thread(store.discard, staged, why)
+                draft.note(*await self._live_fault())
+                raise
+            except BaseException:
+                if staged is not None:
+                    await asyncio.to_thread(store.discard, staged)
+                raise
+            faults.point("after-check")
+        return staged
+
+    async def _live_fault(self) -> tuple[str, ...]:
+        """Check the live file too, so that an old fault is not blamed on the new change."""
+        try:
+            await self._target.check(self._main, None)
+        except CheckRejected as error:
+            return (f"the live file is refused as well, so the fault may be older: {error}",)
+        except ConfsyncError:
+            return ()
+        return ("the live file still passes HAProxy's check",)
+
+    async def _reload(self, observed: Observed, staged: Staged | None) -> Observed:
+        try:
+            return await self._target.reload(observed)
+        except TargetError as error:
+            # The record stays: it is believed again if its worker still runs, and only then.
+            if staged is not None:
+                try:
+                    await asyncio.to_thread(self._store.restore)
+                except WriteError as worse:
+                    error.detail = "\n".join(
+                        filter(None, (error.detail, f"the previous set is not back: {worse}"))
+                    )
+            raise
+
+    async def _verify(self, config: RenderedConfig) -> tuple[str, ...]:
+        file = config.get(self._main)
+        if file is None:
+            return ()
+        try:
+            wrong = planning.disagreement(file.text, await self._target.servers())
+        except TargetError as error:
+            return (f"not verified: {error}",)
+        return (f"after the reload, {wrong} (a server-state file?)",) if wrong else ()

@@ -1,0 +1,344 @@
+"""One turn of confsync, from a catalog to a running HAProxy. `run` and `once` share it.
+
+    guard -> model -> render -> plan -> check -> write -> apply -> verify -> report
+
+Left of "check" are values; from there on, each step either completes or puts back what it found.
+A foreseen error ends the turn and stands in its report; it never ends the agent.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from confsync import faults
+from confsync.core import desired, guards, planning
+from confsync.core.haproxy import text
+from confsync.domain.catalog import Catalog, Status
+from confsync.domain.change import NoChange, Plan, ReloadPlan, WritePlan
+from confsync.domain.loadbalancer import LoadBalancer
+from confsync.domain.rendered import RenderedConfig, digest
+from confsync.domain.running import Observed, Record, ServerState
+from confsync.domain.status import CycleReport, Outcome, Stage
+from confsync.engine import holds
+from confsync.engine.applying import Applier
+from confsync.engine.draft import Draft, unified
+from confsync.errors import (
+    ConfsyncError,
+    DiscoveryError,
+    NotOurs,
+    StateError,
+    TargetError,
+    WriteError,
+)
+from confsync.ports import ConfigStore, Discoverer, Renders, StateStore, Target
+
+_ANY = frozenset({"", "*", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a cycle needs to know. `main`: HAProxy's main file; `served`: statuses that get traffic."""
+
+    main: str
+    served: frozenset[Status] = frozenset({Status.PASSING})
+    thresholds: guards.Thresholds = field(default_factory=guards.Thresholds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One turn's input.
+
+    `apply` False: nothing is changed, on disk or in the state. `provisional`: the catalog stands in
+    for one that never came, and is not remembered. `released`, `registry`: an operator's releases.
+    """
+
+    catalog: Catalog
+    why: str
+    apply: bool = True
+    adopt: bool = False
+    paused: bool = False
+    provisional: bool = False
+    released: frozenset[str] = frozenset()
+    registry: bool = False
+
+
+class Cycle:
+    """Holds what one turn leaves for the next: the guard's memory and the record of what runs."""
+
+    def __init__(
+        self,
+        *,
+        options: Options,
+        discoverer: Discoverer,
+        store: ConfigStore,
+        scratch: ConfigStore,
+        state: StateStore,
+        target: Target,
+        renderer: Renders,
+        is_local: Callable[[str], bool],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`scratch`: a store that stages elsewhere, for turns that change nothing."""
+        self._options = options
+        self._discoverer = discoverer
+        self._store = store
+        self._scratch = scratch
+        self._state = state
+        self._target = target
+        self._renderer = renderer
+        self._is_local = is_local
+        self._clock = clock
+        self._memory = guards.Memory()
+        self._record: Record | None = None
+        self._ids: dict[str, int] = {}
+        self.observed: Observed | None = None
+        self.wake = 0.0
+        self._unsaved = False
+
+    def restore(self) -> Catalog | None:
+        """Take up what the state directory kept; returns the last good catalog. Blocking."""
+        self._record = self._state.load_record()
+        ids = self._state.load("ids")
+        if isinstance(ids, dict):
+            self._ids = {k: v for k, v in ids.items() if isinstance(v, int)}
+        self._memory = holds.from_plain(self._state.load("holds"))
+        catalog = self._state.load_catalog()
+        if catalog is not None:
+            self._memory = guards.remember(catalog, self._memory, self._clock())
+        return catalog
+
+    @property
+    def record(self) -> Record | None:
+        """What was confirmed to run."""
+        return self._record
+
+    async def turn(self, turn: Turn) -> CycleReport:
+        """Run the stages. Foreseen errors stand in the report; others are bugs and pass through."""
+        draft = Draft(turn.why)
+        try:
+            await self._stages(turn, draft)
+        except ConfsyncError as error:
+            draft.failed(error)
+        return draft.report(self._clock())
+
+    async def _stages(self, turn: Turn, draft: Draft) -> None:
+        with draft.stage(Stage.GUARD):
+            catalog = await self._guard(turn, draft)
+        with draft.stage(Stage.MODEL):
+            balancer = await self._model(catalog, turn, draft)
+        with draft.stage(Stage.RENDER):
+            config, refused = await asyncio.to_thread(self._renderer.render, balancer)
+            draft.problems = (*draft.problems, *refused)
+            draft.rendered(config)
+        with draft.stage(Stage.PLAN):
+            observed, disk, plan = await self._plan(config, balancer, draft)
+        if isinstance(plan, NoChange):
+            draft.note(*plan.reasons)
+            if turn.apply and not turn.paused:
+                await self._remember(config, observed, draft)
+            return
+        draft.reasons = plan.reasons
+        foreign = self._foreign(plan, disk)
+        draft.note(*(f"{name} was edited by another hand" for name in foreign))
+        if not turn.apply or foreign:
+            draft.diff = unified(config, disk)
+        unknown = self._unknown(plan, disk)
+        applier = Applier(self._store, self._scratch, self._target, self._options.main)
+        if not turn.apply or turn.paused:
+            draft.outcome = Outcome.PAUSED if turn.apply else Outcome.WOULD_CHANGE
+            if not turn.apply:
+                await applier.rehearse(config, plan, draft)
+            _refuse(unknown, adopt=turn.adopt)
+            return
+        _refuse(unknown, adopt=turn.adopt)
+        for name in foreign:
+            await asyncio.to_thread(self._store.keep_foreign, name, disk[name] or "")
+        for name in unknown:
+            await asyncio.to_thread(self._store.keep_original, name, disk[name] or "")
+        self._record = await applier.apply(config, plan, observed, self._record, draft)
+        self.observed = applier.observed or observed
+        await self._record_it(draft)
+
+    async def _guard(self, turn: Turn, draft: Draft) -> Catalog:
+        evidence = guards.Evidence(
+            down=await self._down(), released=turn.released, registry=turn.registry
+        )
+        verdict = self._judge(turn.catalog, evidence)
+        if verdict.due:
+            confirmed = {}
+            for name in verdict.due:
+                try:
+                    confirmed[name] = await self._discoverer.confirm(name)
+                except DiscoveryError as error:
+                    draft.note(f"no consistent read of {name!r} yet: {error}")
+            verdict = self._judge(turn.catalog, replace(evidence, confirmed=confirmed))
+        draft.holds = verdict.holds
+        draft.note(*(f"hold ended: {why}" for why in verdict.ended))
+        self.wake = verdict.wake
+        if turn.apply and not turn.provisional:
+            before, self._memory = self._memory, verdict.memory
+            if (before.held, before.registry) != (verdict.memory.held, verdict.memory.registry):
+                plain = holds.to_plain(verdict.memory)
+                await self._save(draft, self._state.save, "holds", plain)
+            if before.passed != verdict.catalog:
+                await self._save(draft, self._state.save_catalog, verdict.catalog)
+        return verdict.catalog
+
+    def _judge(self, catalog: Catalog, evidence: guards.Evidence) -> guards.Verdict:
+        return guards.judge(
+            self._memory,
+            catalog,
+            now=self._clock(),
+            served=self._options.served,
+            thresholds=self._options.thresholds,
+            evidence=evidence,
+        )
+
+    async def _down(self) -> frozenset[tuple[str, int]]:
+        """Ask HAProxy which servers its own checks find down; only a hold wants to know."""
+        if not self._memory.held:
+            return frozenset()
+        try:
+            servers = await self._target.servers()
+        except TargetError:
+            return frozenset()
+        up = {(s.address, s.port) for s in servers if s.up or not s.checked}
+        return frozenset({(s.address, s.port) for s in servers if s.checked}) - up
+
+    async def _model(self, catalog: Catalog, turn: Turn, draft: Draft) -> LoadBalancer:
+        declared = await asyncio.to_thread(self._renderer.declared)
+        configs = [
+            f.text
+            for f in declared.files
+            if f.destination == self._options.main or f.destination.endswith(".cfg")
+        ]
+        reserved = frozenset[str]().union(*(text.proxies(t) for t in configs))
+        binds = frozenset[tuple[str, int]]().union(*(text.binds(t) for t in configs))
+        balancer, ids = desired.desired(
+            catalog,
+            statuses=self._options.served,
+            reserved=reserved,
+            loops=self._loops(catalog, binds),
+            ids=self._ids,
+        )
+        if ids != self._ids and turn.apply:
+            self._ids = ids
+            await self._save(draft, self._state.save, "ids", ids)
+        draft.problems = balancer.problems
+        draft.services = len(balancer.backends)
+        draft.servers = sum(len(b.instances) for b in balancer.backends)
+        return balancer
+
+    def _loops(
+        self, catalog: Catalog, binds: frozenset[tuple[str, int]]
+    ) -> frozenset[tuple[str, int]]:
+        """Find instances that are HAProxy's own listeners on this host: each would be a loop."""
+        ports = {port for _, port in binds}
+        asked = {
+            (i.address, i.port) for s in catalog.services for i in s.instances if i.port in ports
+        }
+        anywhere = {port for address, port in binds if address in _ANY}
+        return frozenset(
+            (address, port)
+            for address, port in asked
+            if (address, port) in binds or (port in anywhere and self._is_local(address))
+        )
+
+    async def _plan(
+        self, config: RenderedConfig, balancer: LoadBalancer, draft: Draft
+    ) -> tuple[Observed, dict[str, str | None], Plan]:
+        observed = await self._target.observe()
+        self.observed = observed
+        draft.note(*observed.notes)
+        destinations = tuple(f.destination for f in config.files)
+        wanted = tuple(dict.fromkeys((*destinations, self._options.main)))
+        disk = await asyncio.to_thread(self._store.read, wanted)
+        known = self._record is not None and observed.same_worker(self._record)
+        loaded = planning.loaded(
+            self._record,
+            observed,
+            disk,
+            older=known or await self._older(destinations, observed),
+            servers=() if known or not observed.running else await self._servers(),
+            main=self._options.main,
+        )
+        plan = planning.plan(config, disk, loaded, main=self._options.main, balancer=balancer)
+        return observed, disk, plan
+
+    async def _servers(self) -> tuple[ServerState, ...] | None:
+        try:
+            return await self._target.servers()
+        except TargetError:
+            return None
+
+    async def _older(self, destinations: tuple[str, ...], observed: Observed) -> bool:
+        """Tell whether all files were surely in place before the worker began to read them."""
+        prints = await asyncio.to_thread(self._store.fingerprint, destinations)
+        return all(
+            entry is not None and max(entry[0], entry[3]) / 1e9 < observed.worker_started
+            for entry in prints
+        )
+
+    def _foreign(self, plan: WritePlan | ReloadPlan, disk: dict[str, str | None]) -> list[str]:
+        promoted = self._record.promoted if self._record else {}
+        return [
+            name
+            for name in plan.destinations
+            if (there := disk.get(name)) is not None
+            and name in promoted
+            and digest(there) != promoted[name]
+        ]
+
+    def _unknown(self, plan: WritePlan | ReloadPlan, disk: dict[str, str | None]) -> list[str]:
+        promoted = self._record.promoted if self._record else {}
+        return [n for n in plan.destinations if disk.get(n) is not None and n not in promoted]
+
+    async def _remember(self, config: RenderedConfig, observed: Observed, draft: Draft) -> None:
+        """Record a worker that was found in step, so that the next start need not look closer."""
+        digests = config.digests()
+        if (
+            self._record is None
+            or self._record.promoted != digests
+            or (observed.running and not observed.same_worker(self._record))
+        ):
+            self._record = Record(
+                files=digests if observed.running else {},
+                text={f.destination: f.text for f in config.files} if observed.running else {},
+                promoted=digests,
+                worker_pid=observed.worker_pid,
+                worker_started=observed.worker_started,
+                version=observed.version,
+            )
+            self._unsaved = True
+        if self._unsaved:
+            await self._record_it(draft)
+
+    async def _record_it(self, draft: Draft) -> None:
+        """Save the record, then end the journal: a crash between the two is a reload too many."""
+        self._unsaved = True
+        faults.point("before-record")
+        if self._record is not None and await self._save(
+            draft, self._state.save_record, self._record
+        ):
+            faults.point("after-record")
+            await asyncio.to_thread(self._store.settle)
+            self._unsaved = False
+
+    async def _save(self, draft: Draft, save: Callable[..., None], *values: object) -> bool:
+        """Keep something in the state directory; when it cannot be kept, say so and go on."""
+        try:
+            await asyncio.to_thread(save, *values)
+        except (StateError, WriteError) as error:
+            draft.note(f"not kept for a restart: {error}")
+            return False
+        return True
+
+
+def _refuse(unknown: list[str], *, adopt: bool) -> None:
+    if unknown and not adopt:
+        raise NotOurs(
+            f"{', '.join(unknown)}: exists and was not written by confsync",
+            remedy="look at `confsync once`, then `confsync once --apply --adopt` takes it over and "
+            "keeps the old file in the state directory",
+        )
