@@ -50,6 +50,13 @@ def replace(path: Path, data: bytes) -> None:
         raise
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file (mode 0600) for reading only: worth no sync. Raises OSError."""
+    fd = os.open(path, EXCLUSIVE, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+
+
 def make_private(folder: Path) -> None:
     """Create a folder (mode 0700) with its parents; an existing one is left as it is."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -110,8 +110,8 @@ def keep_rejected(state: Path, config: RenderedConfig, why: str) -> None:
         old.unlink()
     for file in config.files:
         path = folder / file_name(file.destination)
-        _write_private(path, dest.encode(file.text, path))
-    _write_private(folder / "why.txt", (why.rstrip("\n") + "\n").encode("utf-8", "replace"))
+        durable.write_private(path, dest.encode(file.text, path))
+    durable.write_private(folder / "why.txt", (why.rstrip("\n") + "\n").encode("utf-8", "replace"))
 
 
 def keep_text(folder: Path, destination: str, text: str) -> Path:
@@ -137,10 +137,3 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    # for reading only: worth no sync
-    fd = os.open(path, durable.EXCLUSIVE, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
