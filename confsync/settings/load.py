@@ -1,0 +1,136 @@
+"""From file, environment and flags to one Settings value, or to all that is wrong with them.
+
+Merged by hand and validated by pydantic once: pydantic-settings would cost 120 ms of every start
+and does not tell lines. How a fault reads is in faults.py.
+"""
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_origin
+
+from pydantic import ValidationError
+
+from confsync import errors
+from confsync.settings import faults, rules, sources
+from confsync.settings.model import Settings
+from confsync.settings.positions import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Settings that hold, and where they came from.
+
+    `file`: the settings file (None: there is none). `directory`: absolute, what relative paths
+    started from; paths in `settings` are whole already. `warnings`: one line each, for the log.
+    """
+
+    settings: Settings
+    file: str | None
+    directory: str
+    warnings: tuple[str, ...] = ()
+
+
+def load(
+    path: str | None, *, environ: Mapping[str, str], flags: Mapping[str, object] | None = None
+) -> Loaded:
+    """Load the settings: flags over environment over file over defaults.
+
+    `path`: the file that a flag names. `flags`: "log.level" -> value. Raises SettingsError with a
+    line for each fault.
+    """
+    file = sources.read(path, environ)
+    merged = _copied(file.values)
+    names: dict[Path, str] = {}
+    unknown: list[str] = []
+    for where, name in sources.variables(environ).items():
+        if place := _place(where):
+            _put(merged, names, place, _typed(place, environ[name]), name)
+        else:
+            unknown.append(faults.unknown_variable(name))
+    for key, value in (flags or {}).items():
+        _put(merged, names, tuple(key.split(".")), value, "the command line")
+    for table in ("source", "target"):
+        # So that a variable alone (CONFSYNC_TARGET__CONFIG) need not say the type again.
+        if isinstance(merged.get(table), dict):
+            default = Settings.tables()[table][0].model_fields["type"].default
+            merged[table].setdefault("type", default)
+
+    found: list[faults.Fault] = []
+    settings = None
+    try:
+        settings = Settings.model_validate(merged, context={"base": file.directory})
+    except ValidationError as error:
+        found += faults.of(error, merged)
+    found += rules.broken(merged, file.directory)
+    if found or unknown or settings is None:
+        lines = sorted((fault.placed(file, names) for fault in found), key=lambda line: line[0])
+        raise errors.SettingsError([text for _, text in lines] + unknown)
+    warnings = tuple(
+        f"the environment variable {name} is no setting of confsync and is ignored"
+        for name in sources.strangers(environ)
+    )
+    return Loaded(
+        settings=settings, file=file.path or None, directory=file.directory, warnings=warnings
+    )
+
+
+def _place(where: tuple[str, ...]) -> Path | None:
+    """Find the setting that a variable's name means: ("target", "config"); None: there is none."""
+    match where:
+        case ("template", index, key) if index.isdecimal() and key != "vars":
+            place: Path = ("template", int(index), key)
+        case ("template", index, "vars", variable) if index.isdecimal():
+            return ("template", int(index), "vars", variable)
+        case (table, key) if table != "template":
+            place = (table, key)
+        case _:
+            return None
+    tables = Settings.tables().get(str(place[0]), ())
+    return place if any(place[-1] in table.model_fields for table in tables) else None
+
+
+def _typed(place: Path, text: str) -> object:
+    """Make a list of a variable's text where the setting is one: JSON, or with commas."""
+    for table in Settings.tables()[str(place[0])]:
+        field = table.model_fields.get(str(place[-1]))
+        if len(place) < 4 and field and get_origin(field.annotation) is tuple:
+            if text.startswith("["):
+                try:
+                    return json.loads(text)
+                except (ValueError, RecursionError):
+                    pass  # a glob may begin so too: [ab]*,web
+            return [item.strip() for item in text.split(",") if item.strip()]
+    return text
+
+
+def _put(
+    merged: dict[str, Any], names: dict[Path, str], place: Path, value: object, name: str
+) -> None:
+    """Set one value, unless the file has no table there, which is a fault of its own."""
+    at: Any = merged
+    for part, following in itertools.pairwise(place):
+        if isinstance(at, dict):
+            at = at.setdefault(part, [] if isinstance(following, int) else {})
+        elif isinstance(at, list) and isinstance(part, int):
+            if part >= len(at):
+                # The next template is added; a gap closes, and its fault names the variable.
+                part = len(at)  # noqa: PLW2901
+                at.append({})
+            at = at[part]
+        else:
+            return
+    if isinstance(at, dict):
+        at[str(place[-1])] = value
+        names[place] = name
+
+
+def _copied(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _copied(item) for key, item in value.items()}
+        case list():
+            return [_copied(item) for item in value]
+        case _:
+            return value

@@ -1,0 +1,42 @@
+"""Rules between tables, tried on the values as written, so that they show with all other faults."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from confsync.settings import faults, sources
+
+
+def broken(merged: dict[str, Any], base: str) -> Iterator[faults.Fault]:
+    """Find what breaks a rule. `base`: the folder that relative paths start from."""
+    yield from _no_docker(merged)
+    yield from _one_template_a_destination(merged, base)
+
+
+def _no_docker(merged: dict[str, Any]) -> Iterator[faults.Fault]:
+    target = merged.get("target")
+    if isinstance(target, dict) and target.get("type") == "docker":
+        yield faults.Fault(
+            path=("target", "type"),
+            value="docker",
+            what="this version has no docker target yet",
+            remedy='use "socket" with sockets on a shared volume, or "systemd"',
+        )
+
+
+def _one_template_a_destination(merged: dict[str, Any], base: str) -> Iterator[faults.Fault]:
+    templates = merged.get("template")
+    first: dict[str, int] = {}
+    for index, template in enumerate(templates if isinstance(templates, list) else ()):
+        value = template.get("destination") if isinstance(template, dict) else None
+        if not isinstance(value, str) or not value:
+            continue
+        path = os.path.normpath(sources.resolved(base, value))
+        before = first.setdefault(path, index)
+        if before != index:
+            yield faults.Fault(
+                path=("template", index, "destination"),
+                value=value,
+                what=f"is the destination of [[template]] number {before + 1} too",
+                remedy="give each template a file of its own",
+            )
