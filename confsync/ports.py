@@ -51,20 +51,24 @@ class Staged(Protocol):
         """Destination -> staged path, for each file that differs from the disk."""
 
 
-class ConfigStore(Protocol):
-    """The destinations on disk. Blocking: the engine calls it in a thread."""
+class Stager(Protocol):
+    """Where a candidate is put to be checked. Blocking: the engine calls it in a thread."""
+
+    def stage(self, config: RenderedConfig, only: tuple[str, ...]) -> Staged:
+        """Write `only` of the set, perhaps none. Raises WriteError, then nothing is left behind."""
+
+    def discard(self, staged: Staged, why: str = "") -> None:
+        """Remove the staged files; with `why`, keep the set as rejected, for reading."""
+
+
+class ConfigStore(Stager, Protocol):
+    """The destinations on disk; it stages beside them. Blocking as well."""
 
     def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
         """Read what is there now (None: absent). Raises WriteError when it may not be read."""
 
-    def stage(self, config: RenderedConfig, only: tuple[str, ...]) -> Staged:
-        """Write `only` of the set beside their destinations. Raises WriteError; leaves nothing."""
-
     def promote(self, staged: Staged) -> None:
         """Make the staged files live: all or, on an error, none. Keeps the previous set."""
-
-    def discard(self, staged: Staged, why: str = "") -> None:
-        """Remove the staged files; with `why`, keep the set as rejected, for reading."""
 
     def restore(self) -> tuple[str, ...]:
         """Put the previous set back; returns what changed on disk. Raises WriteError."""

@@ -16,7 +16,7 @@ from confsync.domain.status import CycleReport, Outcome, SourceState, Stage
 from confsync.engine.cycle import Cycle, Turn
 from confsync.engine.holdoff import Holdoff, Pace
 from confsync.engine.mailbox import Mailbox
-from confsync.errors import ConfsyncError
+from confsync.errors import ConfsyncError, Unavailable
 from confsync.ports import ConfigStore, Discoverer, Notifier, StateStore, Target, Telemetry
 
 TICK = 1.0
@@ -122,6 +122,18 @@ class Agent:
         await asyncio.to_thread(self._state.save, "paused", paused)
         self.paused = paused
         self._mailbox.poke("paused by hand" if paused else "resumed by hand")
+
+    @property
+    def retry_in(self) -> float | None:
+        """Tell in how many seconds what failed is tried again."""
+        return None if self.retry_at is None else max(0.0, self.retry_at - time.monotonic())
+
+    @property
+    def exit_code(self) -> int:
+        """Sum the state up as an exit code: of the last cycle, else of the registry."""
+        code = self.report.exit_code if self.report else 0
+        unreachable = 0 if self.source.up or not self.source.error else Unavailable.exit_code
+        return code if code >= 65 or not unreachable else unreachable
 
     @property
     def alive(self) -> bool:

@@ -14,13 +14,13 @@ from confsync.domain.running import Observed, Record
 from confsync.domain.status import Outcome, Stage
 from confsync.engine.draft import Draft
 from confsync.errors import CheckRejected, ConfsyncError, TargetError, WriteError
-from confsync.ports import ConfigStore, Staged, Target
+from confsync.ports import ConfigStore, Staged, Stager, Target
 
 
 class Applier:
     """Carries out one plan."""
 
-    def __init__(self, store: ConfigStore, scratch: ConfigStore, target: Target, main: str) -> None:
+    def __init__(self, store: ConfigStore, scratch: Stager, target: Target, main: str) -> None:
         self._store = store
         self._scratch = scratch
         self._target = target
@@ -32,8 +32,7 @@ class Applier:
     ) -> None:
         """Stage elsewhere and check; changes nothing."""
         staged = await self._staged(self._scratch, config, plan, draft)
-        if staged is not None:
-            await asyncio.to_thread(self._scratch.discard, staged)
+        await asyncio.to_thread(self._scratch.discard, staged)
 
     async def apply(
         self,
@@ -43,62 +42,51 @@ class Applier:
         record: Record | None,
         draft: Draft,
     ) -> Record:
-        """Carry the plan out; returns the record of what runs now."""
+        """Carry the plan out; returns the record of what runs now.
+
+        A plan that writes nothing is promoted all the same: should its reload fail, `restore` then
+        puts back what a crash may have left unconfirmed.
+        """
         staged = await self._staged(self._store, config, plan, draft)
-        if staged is not None:
-            with draft.stage(Stage.WRITE):
-                await asyncio.to_thread(self._store.promote, staged)
-        before = record or Record()
+        with draft.stage(Stage.WRITE):
+            await asyncio.to_thread(self._store.promote, staged)
         digests = config.digests()
         if isinstance(plan, WritePlan):
             draft.outcome = Outcome.WRITTEN
-            after = replace(before, promoted=digests)
             if not observed.running:
-                after = Record(promoted=digests)
-        else:
-            with draft.stage(Stage.APPLY):
-                faults.point("before-reload")
-                self.observed = await self._reload(observed, staged)
-                faults.point("after-reload")
-            draft.outcome = Outcome.RELOADED
-            after = Record(
-                files=digests,
-                text={f.destination: f.text for f in config.files},
-                promoted=digests,
-                worker_pid=self.observed.worker_pid,
-                worker_started=self.observed.worker_started,
-                version=self.observed.version,
-            )
-            with draft.stage(Stage.VERIFY):
-                draft.note(*await self._verify(config))
-        return after
+                return Record(promoted=digests)
+            return replace(record or Record(), promoted=digests)
+        with draft.stage(Stage.APPLY):
+            self.observed = await self._reload(observed)
+        draft.outcome = Outcome.RELOADED
+        with draft.stage(Stage.VERIFY):
+            draft.note(*await self._verify(config))
+        return Record(
+            files=digests,
+            text={f.destination: f.text for f in config.files},
+            promoted=digests,
+            worker_pid=self.observed.worker_pid,
+            worker_started=self.observed.worker_started,
+            version=self.observed.version,
+        )
 
     async def _staged(
-        self,
-        store: ConfigStore,
-        config: RenderedConfig,
-        plan: WritePlan | ReloadPlan,
-        draft: Draft,
-    ) -> Staged | None:
-        """Stage what the plan writes and have it checked; None when it writes nothing."""
-        staged = None
-        if plan.destinations:
-            with draft.stage(Stage.WRITE):
-                staged = await asyncio.to_thread(store.stage, config, plan.destinations)
-                faults.point("after-stage")
+        self, store: Stager, config: RenderedConfig, plan: WritePlan | ReloadPlan, draft: Draft
+    ) -> Staged:
+        """Stage what the plan writes and have the set checked as it would be."""
+        with draft.stage(Stage.WRITE):
+            staged = await asyncio.to_thread(store.stage, config, plan.destinations)
+            faults.point("after-stage")
         with draft.stage(Stage.CHECK):
             try:
                 draft.note(*await self._target.check(self._main, staged))
             except CheckRejected as error:
-                if staged is None:
-                    raise
                 why = "\n".join(filter(None, (str(error), error.detail)))
                 await asyncio.to_thread(store.discard, staged, why)
                 draft.note(*await self._live_fault())
                 raise
             except BaseException:
-                if staged is not None:
-                    await asyncio.to_thread(store.discard, staged)
+                await asyncio.to_thread(store.discard, staged)
                 raise
             faults.point("after-check")
         return staged
@@ -113,18 +101,17 @@ class Applier:
             return ()
         return ("the live file still passes HAProxy's check",)
 
-    async def _reload(self, observed: Observed, staged: Staged | None) -> Observed:
+    async def _reload(self, observed: Observed) -> Observed:
         try:
             return await self._target.reload(observed)
         except TargetError as error:
             # The record stays: it is believed again if its worker still runs, and only then.
-            if staged is not None:
-                try:
-                    await asyncio.to_thread(self._store.restore)
-                except WriteError as worse:
-                    error.detail = "\n".join(
-                        filter(None, (error.detail, f"the previous set is not back: {worse}"))
-                    )
+            try:
+                await asyncio.to_thread(self._store.restore)
+            except WriteError as worse:
+                error.detail = "\n".join(
+                    filter(None, (error.detail, f"the previous set is not back: {worse}"))
+                )
             raise
 
     async def _verify(self, config: RenderedConfig) -> tuple[str, ...]:

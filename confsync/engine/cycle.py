@@ -31,7 +31,7 @@ from confsync.errors import (
     TargetError,
     WriteError,
 )
-from confsync.ports import ConfigStore, Discoverer, Renders, StateStore, Target
+from confsync.ports import ConfigStore, Discoverer, Renders, Stager, StateStore, Target
 
 _ANY = frozenset({"", "*", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 
@@ -72,7 +72,7 @@ class Cycle:
         options: Options,
         discoverer: Discoverer,
         store: ConfigStore,
-        scratch: ConfigStore,
+        scratch: Stager,
         state: StateStore,
         target: Target,
         renderer: Renders,
@@ -122,15 +122,30 @@ class Cycle:
             draft.failed(error)
         return draft.report(self._clock())
 
+    async def check(self, catalog: Catalog | None, *, haproxy: bool) -> CycleReport:
+        """Render a catalog and have HAProxy check it (None: the main file as it is); change nothing."""
+        draft = Draft("check")
+        try:
+            if catalog is None:
+                with draft.stage(Stage.CHECK):
+                    draft.note(*await self._target.check(self._options.main, None))
+            else:
+                _, config = await self._rendered(catalog, draft, keep=False)
+                everything = tuple(f.destination for f in config.files)
+                plan = WritePlan(destinations=everything, reasons=())
+                if haproxy:
+                    await self._applier().rehearse(config, plan, draft)
+        except ConfsyncError as error:
+            draft.failed(error)
+        return draft.report(self._clock())
+
+    def _applier(self) -> Applier:
+        return Applier(self._store, self._scratch, self._target, self._options.main)
+
     async def _stages(self, turn: Turn, draft: Draft) -> None:
         with draft.stage(Stage.GUARD):
             catalog = await self._guard(turn, draft)
-        with draft.stage(Stage.MODEL):
-            balancer = await self._model(catalog, turn, draft)
-        with draft.stage(Stage.RENDER):
-            config, refused = await asyncio.to_thread(self._renderer.render, balancer)
-            draft.problems = (*draft.problems, *refused)
-            draft.rendered(config)
+        balancer, config = await self._rendered(catalog, draft, keep=turn.apply)
         with draft.stage(Stage.PLAN):
             observed, disk, plan = await self._plan(config, balancer, draft)
         if isinstance(plan, NoChange):
@@ -144,7 +159,7 @@ class Cycle:
         if not turn.apply or foreign:
             draft.diff = unified(config, disk)
         unknown = self._unknown(plan, disk)
-        applier = Applier(self._store, self._scratch, self._target, self._options.main)
+        applier = self._applier()
         if not turn.apply or turn.paused:
             draft.outcome = Outcome.PAUSED if turn.apply else Outcome.WOULD_CHANGE
             if not turn.apply:
@@ -206,7 +221,18 @@ class Cycle:
         up = {(s.address, s.port) for s in servers if s.up or not s.checked}
         return frozenset({(s.address, s.port) for s in servers if s.checked}) - up
 
-    async def _model(self, catalog: Catalog, turn: Turn, draft: Draft) -> LoadBalancer:
+    async def _rendered(
+        self, catalog: Catalog, draft: Draft, *, keep: bool
+    ) -> tuple[LoadBalancer, RenderedConfig]:
+        with draft.stage(Stage.MODEL):
+            balancer = await self._model(catalog, draft, keep=keep)
+        with draft.stage(Stage.RENDER):
+            config, refused = await asyncio.to_thread(self._renderer.render, balancer)
+            draft.problems = (*draft.problems, *refused)
+            draft.rendered(config)
+        return balancer, config
+
+    async def _model(self, catalog: Catalog, draft: Draft, *, keep: bool) -> LoadBalancer:
         declared = await asyncio.to_thread(self._renderer.declared)
         configs = [
             f.text
@@ -222,7 +248,7 @@ class Cycle:
             loops=self._loops(catalog, binds),
             ids=self._ids,
         )
-        if ids != self._ids and turn.apply:
+        if ids != self._ids and keep:
             self._ids = ids
             await self._save(draft, self._state.save, "ids", ids)
         draft.problems = balancer.problems

@@ -1,0 +1,1 @@
+"""This host's own addresses. Start at local.py."""

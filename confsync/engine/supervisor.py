@@ -1,0 +1,101 @@
+"""Runs an agent until a signal, and changes it for a new one on HUP.
+
+New settings are read and proven (templates compile) while the old agent works; only then does the
+old one complete its cycle and hand over. Wrong settings are told and the old ones stay.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from confsync.errors import ConfsyncError
+from confsync.ports import Telemetry
+
+
+class Runs(Protocol):
+    """An agent that is ready to run, with its lock and sockets still to be taken."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then complete the running cycle and give everything back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What a supervisor calls. `renew`: build an agent from settings read anew."""
+
+    renew: Callable[[], Runs]
+    reloading: Callable[[], None]
+    reloaded: Callable[[], None]
+    stopping: Callable[[], None]
+
+
+async def supervise(first: Runs, hooks: Hooks, telemetry: Telemetry) -> None:
+    """Run until TERM or INT; HUP reads the settings anew."""
+    ends, hangup = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ends.set)
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    agent = first
+    try:
+        while not ends.is_set():
+            hangup.clear()
+            agent = await _one(agent, ends, hangup, hooks, telemetry)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+async def _one(
+    agent: Runs, ends: asyncio.Event, hangup: asyncio.Event, hooks: Hooks, telemetry: Telemetry
+) -> Runs:
+    """Run one agent until a signal ends it; returns the next one."""
+    stop = asyncio.Event()
+    following = agent
+
+    async def listen() -> None:
+        nonlocal following
+        while not stop.is_set():
+            await _either(ends, hangup)
+            if ends.is_set():
+                telemetry.event("info", "stopping")
+                hooks.stopping()
+                stop.set()
+                return
+            hangup.clear()
+            hooks.reloading()
+            try:
+                following = hooks.renew()
+            except ConfsyncError as error:
+                telemetry.event(
+                    "error", "settings refused, the old ones stay", error=str(error),
+                    detail=error.detail,
+                )
+                hooks.reloaded()
+            else:
+                telemetry.event("info", "settings read anew")
+                stop.set()
+
+    async with asyncio.TaskGroup() as group:
+        listener = group.create_task(listen(), name="signals")
+        await _ending(agent.run(stop), listener)
+    hooks.reloaded()
+    return following
+
+
+async def _ending(run: Awaitable[None], listener: asyncio.Task[None]) -> None:
+    try:
+        await run
+    finally:
+        listener.cancel()
+
+
+async def _either(*events: asyncio.Event) -> None:
+    """Wait for the first of some events."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(event.wait()) for event in events]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()

@@ -1,0 +1,251 @@
+"""The composition root: from settings to one turn or a check; running.py is for ever.
+
+The only module that knows adapters by name. Imports that a command may not need stand in functions.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from confsync import __version__
+from confsync.adapters.files.scratch import ScratchStore
+from confsync.adapters.files.state import StateDirectory
+from confsync.adapters.files.store import FileStore, StoreOptions
+from confsync.adapters.files.templates import TemplateFiles, TemplateOption, TemplateOptions
+from confsync.adapters.haproxy.options import SocketOptions
+from confsync.adapters.haproxy.target import SocketTarget
+from confsync.adapters.network.local import is_local
+from confsync.core import guards
+from confsync.core.rendering import BUILTIN_VARS, Renderer
+from confsync.core.selection import Selection
+from confsync.domain.catalog import Catalog, Status
+from confsync.domain.rendered import TemplateSet
+from confsync.domain.status import CycleReport
+from confsync.engine import cycle
+from confsync.errors import Unavailable
+from confsync.ports import Discoverer, Target
+from confsync.settings.load import Loaded
+from confsync.settings.model import ConsulSource, FileSource, Settings, SystemdTarget
+
+
+def control_socket(loaded: Loaded) -> str:
+    """Name the agent's control socket."""
+    return str(Path(loaded.settings.state.directory) / "agent.sock")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that a turn is made of. `templates`: read once, with the settings."""
+
+    settings: Settings
+    templates: TemplateSet
+    renderer: Renderer
+    discoverer: Discoverer
+    target: Target
+    store: FileStore
+    state: StateDirectory
+    cycle: cycle.Cycle
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """All files that the templates make."""
+        return tuple(t.destination for t in self.templates.templates)
+
+
+def _templates(loaded: Loaded) -> TemplateSet:
+    settings = loaded.settings
+    options = TemplateOptions(
+        base=Path(loaded.directory),
+        main=settings.target.config,
+        templates=tuple(
+            TemplateOption(
+                source=t.source,
+                destination=t.destination,
+                language=t.language,
+                mode=t.permissions,
+                variables=dict(t.vars),
+            )
+            for t in settings.template
+        ),
+        builtin_variables=dict(BUILTIN_VARS),
+    )
+    return TemplateFiles(options).load()
+
+
+def discoverer(source: ConsulSource | FileSource) -> Discoverer:
+    """Build the source of services; Consul's client is imported only where it is used."""
+    selection = Selection(services=source.services, exclude=source.exclude, tags=source.tags)
+    if isinstance(source, FileSource):
+        from confsync.adapters.files.services import ServicesFile  # noqa: PLC0415
+
+        return ServicesFile(Path(source.path), selection)
+    from confsync.adapters.consul.discoverer import ConsulDiscoverer  # noqa: PLC0415
+    from confsync.adapters.consul.options import ConsulOptions  # noqa: PLC0415
+
+    return ConsulDiscoverer(
+        ConsulOptions(
+            address=source.address,
+            token_file=source.token_file,
+            ca_file=source.ca_file,
+            cert_file=source.cert_file,
+            key_file=source.key_file,
+            datacenter=source.datacenter,
+            selection=selection,
+            wait=source.wait,
+            connections=source.connections,
+            max_stale=source.max_stale,
+        )
+    )
+
+
+def target(settings: Settings) -> Target:
+    """Build the way to the running HAProxy."""
+    chosen = settings.target
+    socket = SocketTarget(
+        SocketOptions(
+            config=chosen.config,
+            master_socket=chosen.master_socket,
+            stats_socket=chosen.stats_socket,
+            binary=chosen.binary,
+            weak=chosen.check == "weak",
+            timeout=settings.reload.timeout,
+        )
+    )
+    if isinstance(chosen, SystemdTarget):
+        from confsync.adapters.systemd.unit import SystemdOptions, SystemdTarget as Unit  # noqa: PLC0415
+
+        return Unit(SystemdOptions(unit=chosen.unit, timeout=settings.reload.timeout), socket)
+    return socket
+
+
+def parts(loaded: Loaded) -> Parts:
+    """Put everything together. Reads the templates; touches nothing else. Raises SettingsError."""
+    settings = loaded.settings
+    templates = _templates(loaded)
+    renderer = Renderer(
+        templates,
+        version=__version__,
+        stats_socket=settings.target.stats_socket,
+        target=settings.target.type,
+    )
+    directory = Path(settings.state.directory)
+    store = FileStore(
+        StoreOptions(
+            state=directory,
+            main=settings.target.config,
+            destinations=tuple(t.destination for t in templates.templates),
+        )
+    )
+    state = StateDirectory(directory)
+    source, reached = discoverer(settings.source), target(settings)
+    guard = settings.guard
+    return Parts(
+        settings=settings,
+        templates=templates,
+        renderer=renderer,
+        discoverer=source,
+        target=reached,
+        store=store,
+        state=state,
+        cycle=cycle.Cycle(
+            options=cycle.Options(
+                main=settings.target.config,
+                served=frozenset(Status(s) for s in settings.source.status),
+                thresholds=guards.Thresholds(
+                    share=guard.share,
+                    least=guard.least,
+                    window=guard.window,
+                    confirm=guard.confirm,
+                ),
+            ),
+            discoverer=source,
+            store=store,
+            scratch=ScratchStore(),
+            state=state,
+            target=reached,
+            renderer=renderer,
+            is_local=is_local,
+        ),
+    )
+
+
+async def once(
+    loaded: Loaded,
+    *,
+    apply: bool,
+    adopt: bool = False,
+    release: tuple[str, ...] = (),
+    timeout: float = 10,  # noqa: ASYNC109 - of the registry's answer, as the command line gives it
+) -> CycleReport:
+    """One turn of `run`. Without `apply` it changes nothing and takes no lock.
+
+    An error outside the turn (registry, lock, state) raises; inside it stands in the report.
+    """
+    made = parts(loaded)
+    with claimed(made) if apply else contextlib.nullcontext(()) as found:
+        if not apply:
+            made.state.inspect()
+        made.cycle.restore()
+        try:
+            catalog = await _fetch(made.discoverer, timeout)
+            report = await made.cycle.turn(
+                cycle.Turn(
+                    catalog=catalog,
+                    why="once",
+                    apply=apply,
+                    adopt=adopt,
+                    paused=apply and bool(made.state.load("paused")),
+                    released=frozenset(release),
+                )
+            )
+        finally:
+            await made.discoverer.close()
+    return replace(report, notes=(*loaded.warnings, *found, *made.state.notes, *report.notes))
+
+
+async def _fetch(source: Discoverer, seconds: float) -> Catalog:
+    try:
+        async with asyncio.timeout(seconds):
+            return await source.fetch()
+    except TimeoutError as error:
+        raise Unavailable(
+            f"the registry did not answer within {seconds:g} s",
+            remedy="check source.address, or give --timeout more",
+        ) from error
+
+
+@contextlib.contextmanager
+def claimed(made: Parts) -> Iterator[tuple[str, ...]]:
+    """Lock the state directory and mend what a crash left; yields what was found, in words."""
+    with made.state:
+        found = made.store.recover()
+        record = made.state.load_record()
+        if found.promoted and record is not None:
+            # What a crash left promoted is confsync's own hand, not a foreign one.
+            made.state.save_record(replace(record, promoted={**record.promoted, **found.promoted}))
+        yield found.notes
+
+
+async def check(loaded: Loaded, *, services: str | None, haproxy: bool) -> CycleReport:
+    """Check settings, templates and, with `haproxy`, HAProxy's own opinion; changes nothing.
+
+    Without a settings file and services it is about HAProxy's main file as it is on disk.
+    """
+    made = parts(loaded)
+    try:
+        if services is not None:
+            from confsync.adapters.files.services import ServicesFile  # noqa: PLC0415
+
+            source = loaded.settings.source
+            selection = Selection(
+                services=source.services, exclude=source.exclude, tags=source.tags
+            )
+            catalog = await ServicesFile(Path(services), selection).fetch()
+        else:
+            catalog = None if loaded.file is None and haproxy else Catalog()
+        report = await made.cycle.check(catalog, haproxy=haproxy)
+    finally:
+        await made.discoverer.close()
+    return replace(report, notes=(*loaded.warnings, *report.notes))

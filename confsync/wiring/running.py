@@ -1,0 +1,176 @@
+"""The long-running agent put together: lock, recovery, loop, control socket, logs, notifications."""
+
+import asyncio
+import dataclasses
+import logging
+import os
+from collections.abc import Callable
+from enum import Enum
+
+from confsync import __version__, logs
+from confsync.adapters.control.server import serve
+from confsync.adapters.systemd.notify import Notify
+from confsync.domain.status import CycleReport
+from confsync.engine import agent, holdoff, supervisor
+from confsync.errors import StateError
+from confsync.settings.load import Loaded
+from confsync.wiring import assembly
+
+_log = logging.getLogger("confsync")
+
+
+class Telemetry:
+    """Says what happens through the standard logger."""
+
+    def __init__(self, notify: Notify) -> None:
+        self._notify = notify
+
+    def cycle(self, report: CycleReport) -> None:
+        """Say what a cycle did, in one line; an error with HAProxy's words behind it."""
+        logs.report(_log, report)
+
+    def event(self, level: str, text: str, **fields: object) -> None:
+        """Say something else."""
+        logs.event(_log, level, text, **fields)
+
+
+class Running:
+    """One agent from one reading of the settings."""
+
+    def __init__(self, loaded: Loaded, telemetry: Telemetry, notify: Notify) -> None:
+        """Raises SettingsError, RenderError: nothing of the outside has been touched then."""
+        self._loaded = loaded
+        self._telemetry = telemetry
+        self._parts = assembly.parts(loaded)
+        self._parts.renderer.declared()
+        settings = loaded.settings
+        reload = settings.reload
+        self._agent = agent.Agent(
+            options=agent.Options(
+                main=settings.target.config,
+                destinations=self._parts.destinations,
+                pace=holdoff.Pace(
+                    first=reload.first,
+                    quiet=reload.quiet,
+                    ceiling=reload.ceiling,
+                    interval=reload.interval,
+                ),
+                retry=reload.retry,
+            ),
+            cycle=self._parts.cycle,
+            discoverer=self._parts.discoverer,
+            target=self._parts.target,
+            store=self._parts.store,
+            state=self._parts.state,
+            telemetry=telemetry,
+            notifier=notify,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. Raises Locked or StateError before anything is done."""
+        log = self._loaded.settings.log
+        logs.configure(level=log.level, form=log.format)
+        for warning in self._loaded.warnings:
+            self._telemetry.event("warning", "settings", warning=warning)
+        with assembly.claimed(self._parts) as found:
+            for note in (*found, *self._parts.state.notes):
+                self._telemetry.event("warning", "found at start", note=note)
+            self._telemetry.event(
+                "info",
+                "agent starts",
+                version=__version__,
+                settings=self._loaded.file or "defaults",
+                target=self._loaded.settings.target.type,
+                config=self._loaded.settings.target.config,
+            )
+            await self._agent.run(stop, self._control)
+        self._telemetry.event("info", "agent stopped")
+
+    async def _control(self) -> None:
+        await serve(assembly.control_socket(self._loaded), self._answer)
+
+    async def _answer(self, command: str, args: dict[str, object]) -> dict[str, object]:
+        """Answer one request of the control socket."""
+        try:
+            match command:
+                case "status":
+                    return self._status()
+                case "release":
+                    return self._release(args)
+                case "pause" | "resume":
+                    await self._agent.pause(paused=command == "pause")
+                    return {"ok": True, "paused": self._agent.paused}
+                case _:
+                    return {"ok": False, "error": f"unknown command {command!r}", "exit_code": 2}
+        except StateError as error:
+            return {"ok": False, "error": str(error), "exit_code": error.exit_code}
+
+    def _status(self) -> dict[str, object]:
+        now = self._agent
+        report = now.report
+        return {
+            "ok": True,
+            "version": __version__,
+            "pid": os.getpid(),
+            "started": now.started,
+            "alive": now.alive,
+            "paused": now.paused,
+            "source": _plain(now.source),
+            "haproxy": _plain(now.cycle.observed),
+            "report": _plain(report),
+            "holds": _plain(report.holds if report else ()),
+            "problems": _plain(report.problems if report else ()),
+            "next_retry": now.retry_in,
+            "exit_code": now.exit_code,
+        }
+
+    def _release(self, args: dict[str, object]) -> dict[str, object]:
+        holds = self._agent.report.holds if self._agent.report else ()
+        names = {h.service for h in holds if h.service}
+        held = any(not h.service for h in holds)
+        service = args.get("service")
+        everything = bool(args.get("all"))
+        registry = bool(args.get("registry")) or everything
+        if not service and not registry:
+            return {"ok": True, "holds": _plain(holds), "released": []}
+        if service and service not in names and not held:
+            return {
+                "ok": False,
+                "error": f"{service!r} is not held",
+                "remedy": f"held are: {', '.join(sorted(names)) or 'none'}",
+                "exit_code": 2,
+            }
+        wanted = tuple(names) if everything else (str(service),) if service else ()
+        self._agent.release(wanted, registry=registry and held)
+        return {"ok": True, "holds": _plain(holds), "released": [*wanted, *["registry"] * registry]}
+
+
+def _plain(value: object) -> object:
+    """Turn frozen values into JSON's."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {str(_plain(k)): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+async def run(loaded: Loaded, *, reload: Callable[[], Loaded]) -> None:
+    """Run the agent until TERM or INT. Raises what keeps it from starting: ConfsyncError."""
+    notify = Notify()
+    telemetry = Telemetry(notify)
+    await supervisor.supervise(
+        Running(loaded, telemetry, notify),
+        supervisor.Hooks(
+            renew=lambda: Running(reload(), telemetry, notify),
+            reloading=notify.reloading,
+            reloaded=notify.ready,
+            stopping=notify.stopping,
+        ),
+        telemetry,
+    )
+
+

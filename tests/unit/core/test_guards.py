@@ -1,0 +1,283 @@
+"""The guard as a table of catalogs over time."""
+
+import string
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from confsync.core import guards
+from confsync.core.guards import Evidence, Memory, Thresholds, Verdict
+from confsync.domain.catalog import Catalog, Instance, Service, Status
+
+SERVED = frozenset({Status.PASSING})
+LIMITS = Thresholds()
+
+
+def instance(number: int, status: Status = Status.PASSING, port: int = 80) -> Instance:
+    return Instance(
+        id=f"i{number}", address=f"10.0.0.{number}", port=port, status=status, node=f"n{number}"
+    )
+
+
+def service(count: int, name: str = "web", *, first: int = 1) -> Service:
+    return Service(name=name, instances=tuple(instance(n) for n in range(first, first + count)))
+
+
+def catalog(*services: Service, fell: bool = False) -> Catalog:
+    return Catalog(services=tuple(sorted(services, key=lambda s: s.name)), index_fell=fell)
+
+
+def judge(
+    memory: Memory, seen: Catalog, now: float, evidence: Evidence | None = None
+) -> Verdict:
+    return guards.judge(
+        memory, seen, now=now, served=SERVED, thresholds=LIMITS, evidence=evidence
+    )
+
+
+def begun(*services: Service, now: float = 0) -> Memory:
+    return judge(Memory(), catalog(*services), now).memory
+
+
+def addresses(verdict: Verdict, name: str = "web") -> list[str]:
+    found = verdict.catalog.get(name)
+    return [i.address for i in found.instances] if found else []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "held"),
+    [
+        (10, 10, False),
+        (10, 5, False),  # half is not more than half
+        (10, 4, True),
+        (4, 2, False),  # fewer than `least`
+        (5, 2, True),
+        (4, 1, True),
+        (3, 0, True),
+        (2, 0, False),  # a service of two may go to none: meant
+        (1, 0, False),
+        (4, 9, False),
+    ],
+)
+def test_a_service_is_held_when_it_lost_too_much(before: int, after: int, held: bool) -> None:
+    verdict = judge(
+        begun(service(before), service(1, "other")),
+        catalog(service(after), service(1, "other")),
+        1,
+    )
+    assert bool(verdict.holds) is held
+    assert len(addresses(verdict)) == (max(before, after) if held else after)
+
+
+def test_a_vanished_name_is_held_like_an_empty_service() -> None:
+    verdict = judge(begun(service(5), service(1, "other")), catalog(service(1, "other")), 1)
+    assert [h.service for h in verdict.holds] == ["web"]
+    assert len(addresses(verdict)) == 5
+    assert verdict.holds[0].dropped[0] == "10.0.0.1:80"
+    assert verdict.holds[0].until == 61
+
+
+def test_a_vanished_small_service_leaves_nothing_behind() -> None:
+    verdict = judge(begun(service(2), service(1, "other")), catalog(service(1, "other")), 1)
+    assert not verdict.holds
+    assert verdict.catalog.get("web") is None
+    assert "web" not in judge(verdict.memory, catalog(service(1, "other")), 12).memory.seen
+
+
+def test_losses_add_up_within_the_window_only() -> None:
+    memory = begun(service(10))
+    for now, count in ((4, 8), (8, 6)):
+        verdict = judge(memory, catalog(service(count)), now)
+        assert not verdict.holds
+        memory = verdict.memory
+    assert judge(memory, catalog(service(4)), 9.9).holds
+    # 10 s after it was last ten, ten no longer counts; eight and six still do
+    later = judge(memory, catalog(service(4)), 14.1)
+    assert not later.holds
+
+
+def test_the_largest_count_is_the_one_in_effect_as_the_window_begins() -> None:
+    """A service that was quiet for an hour still counts with what it had until just now."""
+    assert judge(begun(service(10)), catalog(service(2)), 3600).holds
+
+
+def test_replaced_instances_are_no_loss() -> None:
+    verdict = judge(begun(service(6)), catalog(service(6, first=101)), 1)
+    assert not verdict.holds
+    assert addresses(verdict) == [f"10.0.0.{n}" for n in range(101, 107)]
+
+
+def test_a_wave_of_critical_checks_is_a_loss_and_maintenance_is_not() -> None:
+    memory = begun(service(6))
+    critical = Service(
+        name="web", instances=tuple(instance(n, Status.CRITICAL) for n in range(1, 7))
+    )
+    verdict = judge(memory, catalog(critical), 1)
+    assert verdict.holds
+    held = verdict.catalog.get("web")
+    assert held is not None
+    assert {i.status for i in held.instances} == {Status.PASSING}
+    meant = Service(
+        name="web", instances=tuple(instance(n, Status.MAINTENANCE) for n in range(1, 7))
+    )
+    verdict = judge(memory, catalog(meant), 1)
+    assert not verdict.holds
+    held = verdict.catalog.get("web")
+    assert held is not None
+    assert {i.status for i in held.instances} == {Status.MAINTENANCE}
+
+
+def test_a_held_service_takes_what_is_new_and_keeps_what_it_lost() -> None:
+    held = judge(begun(service(6)), catalog(service(1)), 1)
+    new = Service(name="web", instances=(instance(1, port=81), instance(50)))
+    verdict = judge(held.memory, catalog(new), 2)
+    there = verdict.catalog.get("web")
+    assert there is not None
+    assert [(i.address, i.port) for i in there.instances if i.id in {"i1", "i50"}] == [
+        ("10.0.0.1", 81),
+        ("10.0.0.50", 80),
+    ]
+    assert len(there.instances) == 7
+
+
+def test_a_hold_ends_when_the_service_comes_back() -> None:
+    held = judge(begun(service(6)), catalog(service(1)), 1)
+    verdict = judge(held.memory, catalog(service(3)), 2)
+    assert not verdict.holds
+    assert verdict.ended == ("web: it has come back",)
+    assert len(addresses(verdict)) == 3
+
+
+def test_a_consistent_read_releases_after_the_time_and_not_before() -> None:
+    held = judge(begun(service(6)), catalog(service(1)), 1)
+    early = judge(held.memory, catalog(service(1)), 60.9)
+    assert early.holds
+    assert not early.due
+    assert early.wake == 61
+    due = judge(held.memory, catalog(service(1)), 61)
+    assert due.holds
+    assert due.due == ("web",)
+    contradicted = judge(
+        held.memory, catalog(service(1)), 61, Evidence(confirmed={"web": service(6)})
+    )
+    assert contradicted.holds
+    assert not contradicted.due
+    verdict = judge(held.memory, catalog(service(1)), 61, Evidence(confirmed={"web": service(1)}))
+    assert not verdict.holds
+    assert addresses(verdict) == ["10.0.0.1"]
+    assert not judge(verdict.memory, catalog(service(1)), 62).holds
+
+
+def test_haproxys_own_checks_release_only_when_all_lost_servers_are_down() -> None:
+    held = judge(begun(service(6)), catalog(service(1)), 1)
+    down = {(f"10.0.0.{n}", 80) for n in range(2, 7)}
+    assert judge(
+        held.memory, catalog(service(1)), 2, Evidence(down=frozenset(sorted(down)[1:]))
+    ).holds
+    verdict = judge(held.memory, catalog(service(1)), 2, Evidence(down=frozenset(down)))
+    assert not verdict.holds
+
+
+def test_a_release_by_hand_lasts() -> None:
+    held = judge(begun(service(6)), catalog(service(1)), 1)
+    verdict = judge(held.memory, catalog(service(1)), 2, Evidence(released=frozenset({"web"})))
+    assert not verdict.holds
+    assert verdict.ended == ("web: released by hand",)
+    assert not judge(verdict.memory, catalog(service(1)), 2.1).holds
+
+
+@pytest.mark.parametrize("counts", [(5, 2), (1, 1)])
+def test_an_empty_registry_is_held_whatever_its_size(counts: tuple[int, int]) -> None:
+    memory = begun(service(counts[0]), service(counts[1], "api"))
+    verdict = judge(memory, catalog(), 1)
+    assert [h.service for h in verdict.holds] == [""]
+    assert verdict.holds[0].until == 0
+    assert len(addresses(verdict)) == counts[0]
+    later = judge(verdict.memory, catalog(), 100_000)
+    assert [h.service for h in later.holds] == [""]
+    assert not later.due
+
+
+def test_names_without_instances_are_an_empty_registry_too() -> None:
+    verdict = judge(begun(service(5)), catalog(service(0)), 1)
+    assert [h.service for h in verdict.holds] == [""]
+
+
+def test_the_registry_fills_service_by_service() -> None:
+    memory = begun(service(4), service(2, "api"))
+    memory = judge(memory, catalog(), 1).memory
+    verdict = judge(memory, catalog(service(2, "api"), service(1)), 2)
+    assert [h.service for h in verdict.holds] == [""]
+    assert len(addresses(verdict)) == 4  # one of four is not back
+    assert len(addresses(verdict, "api")) == 2
+    verdict = judge(verdict.memory, catalog(service(2, "api"), service(2)), 3)
+    assert not verdict.holds
+    assert verdict.ended == ("registry: it has filled again",)
+    assert len(addresses(verdict)) == 2
+
+
+def test_the_registry_is_released_by_hand_and_stays_so() -> None:
+    memory = judge(begun(service(9)), catalog(), 1).memory
+    verdict = judge(memory, catalog(), 2, Evidence(registry=True))
+    assert not verdict.holds
+    assert addresses(verdict) == []
+    assert not judge(verdict.memory, catalog(), 2.1).holds
+
+
+def test_one_service_of_a_held_registry_is_released_by_name() -> None:
+    memory = judge(begun(service(9), service(2, "api")), catalog(), 1).memory
+    verdict = judge(memory, catalog(), 2, Evidence(released=frozenset({"web"})))
+    assert addresses(verdict) == []
+    assert len(addresses(verdict, "api")) == 2
+
+
+def test_a_fallen_index_holds_whatever_shrank() -> None:
+    memory = begun(service(10), service(2, "api"))
+    verdict = judge(memory, catalog(service(9), service(2, "api"), fell=True), 1)
+    assert not verdict.holds  # nine of ten are back at once: nothing is missing
+    verdict = judge(memory, catalog(service(10), fell=True), 1)
+    assert [h.service for h in verdict.holds] == [""]
+    assert len(addresses(verdict, "api")) == 2
+    assert not judge(memory, catalog(service(10), service(3, "api"), fell=True), 1).holds
+
+
+def test_without_a_last_good_catalog_an_empty_registry_is_taken() -> None:
+    verdict = judge(Memory(), catalog(), 1)
+    assert not verdict.holds
+    assert verdict.catalog.services == ()
+
+
+def test_a_start_remembers_the_last_good_catalog_as_just_seen() -> None:
+    memory = guards.remember(catalog(service(10)), Memory(), 1000)
+    assert judge(memory, catalog(service(2)), 1001).holds
+
+
+counts = st.dictionaries(st.sampled_from(string.ascii_lowercase[:4]), st.integers(0, 8))
+
+
+@given(st.lists(st.tuples(counts, st.floats(0, 30), st.booleans()), min_size=1, max_size=8))
+def test_no_history_loses_more_than_allowed_in_one_step(
+    steps: list[tuple[dict[str, int], float, bool]],
+) -> None:
+    """Without evidence, no judgement drops more than share and least of what was passed before."""
+    memory, now = Memory(), 0.0
+    for sizes, wait, fell in steps:
+        now += wait
+        before = memory.passed
+        seen = catalog(*(service(n, name) for name, n in sizes.items()), fell=fell)
+        verdict = judge(memory, seen, now)
+        memory = verdict.memory
+        for old in before.services:
+            new = verdict.catalog.get(old.name)
+            lost = len(old.instances) - len(new.instances if new else ())
+            ended = any(why.startswith((f"{old.name}:", "registry:")) for why in verdict.ended)
+            assert lost < LIMITS.least or lost <= LIMITS.share * len(old.instances) or ended
+        assert judge(memory, seen, now).catalog == verdict.catalog
+
+
+def test_an_equal_catalog_changes_nothing() -> None:
+    memory = begun(service(3))
+    verdict = judge(memory, catalog(replace(service(3), seen=99.0)), 5)
+    assert verdict.memory.seen == memory.seen
