@@ -45,7 +45,7 @@ class Holdoff:
 
     def interval(self) -> float:
         """Tell the least time between two reloads."""
-        doubled = self.pace.interval * 2.0 ** max(0, self.old_workers - MANY_WORKERS)
+        doubled = self.pace.interval * 2.0 ** min(10, max(0, self.old_workers - MANY_WORKERS))
         return max(self.pace.interval, min(doubled, LONGEST_INTERVAL))
 
     def due(self) -> float | None:

@@ -1,0 +1,183 @@
+"""Sections, words and addresses of HAProxy's language."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from confsync.core.haproxy import difference, text
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("  balance   roundrobin ", ("balance", "roundrobin")),
+        ("acl a path /x # comment", ("acl", "a", "path", "/x")),
+        ("acl a path /x#y", ("acl", "a", "path", "/x")),
+        (r"acl a path /x\#y", ("acl", "a", "path", r"/x\#y")),
+        ('log-format "a # b"', ("log-format", '"a # b"')),
+        ("log-format 'a # \\'", ("log-format", "'a # \\'")),
+        (r'log-format "a \" b" c', ("log-format", r'"a \" b"', "c")),
+        ("acl a hdr(x) one\\ word", ("acl", "a", "hdr(x)", "one\\ word")),
+        ("acl a b'c d'e", ("acl", "a", "b'c d'e")),
+        ("# all comment", ()),
+        ("", ()),
+        ('  an "open quote', ('an "open quote',)),
+        ("ends with \\", ("ends with \\",)),
+    ],
+)
+def test_words(line: str, expected: tuple[str, ...]) -> None:
+    assert text.words(line) == expected
+
+
+CONFIG = """
+# top
+global
+    maxconn 10
+frontend web
+    bind :80,127.0.0.1:81 ssl
+    bind ipv6@[::1]:82
+    bind unix@/run/x.sock
+    bind :8000-8010
+    bind "${ADDR}:83"
+    default_backend app
+backend app # the app
+    server a 10.0.0.1:80 weight 1
+    server b [::1]:81
+    server c example.com:82 check
+    server d unix@/run/d.sock
+    .if defined(X)
+    server e 10.0.0.9:80
+    .endif
+defaults named
+listen both
+    bind *:90
+    server z 10.0.0.7:7
+"""
+
+
+def test_sections_carry_their_lines() -> None:
+    found = text.sections(CONFIG)
+    assert [(s.keyword, s.name) for s in found] == [
+        ("global", ""),
+        ("frontend", "web"),
+        ("backend", "app"),
+        ("defaults", "named"),
+        ("listen", "both"),
+    ]
+    assert found[0].lines == (("maxconn", "10"),)
+    assert text.sections("stray line\nglobal\n")[0].keyword == ""
+
+
+def test_proxies_binds_and_servers() -> None:
+    assert text.proxies(CONFIG) == {"web", "app", "named", "both"}
+    assert text.binds(CONFIG) == {
+        ("", 80),
+        ("127.0.0.1", 81),
+        ("::1", 82),
+        ("*", 90),
+        ("${ADDR}", 83),  # a variable's name is no address: it compares with none
+    }
+    assert [(s.proxy, s.server, s.address, s.port) for s in text.server_lines(CONFIG)] == [
+        ("app", "a", "10.0.0.1", 80),
+        ("app", "b", "::1", 81),
+        ("app", "c", "example.com", 82),
+        ("both", "z", "10.0.0.7", 7),
+    ]
+
+
+def test_comments_and_blanks_are_no_difference() -> None:
+    assert difference.equal_but_for_comments("global\n a b\n", "# x\nglobal # y\n\n  a  b\n")
+    assert not difference.equal_but_for_comments("global\n a b\n", "global\n a c\n")
+    assert not difference.equal_but_for_comments("global\n a 'b c'\n", "global\n a b c\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("", "backend a\n server x 1.1.1.1:1\n", ["backend a added with 1 server"]),
+        ("backend a\n mode http\n", "", ["backend a removed"]),
+        (
+            "backend a\n balance roundrobin\n",
+            "backend a\n balance source\n",
+            ["backend a: balance changed from roundrobin to source"],
+        ),
+        (
+            "backend a\n server x 1.1.1.1:1 weight 1\n",
+            "backend a\n server x 1.1.1.1:1 weight 2\n",
+            ["backend a: server x: weight 1 -> 2"],
+        ),
+        (
+            "backend a\n server x 1.1.1.1:1\n",
+            "backend a\n server x 1.1.1.2:1\n",
+            ["backend a: server x: address 1.1.1.1:1 -> 1.1.1.2:1"],
+        ),
+        (
+            "backend a\n server x 1.1.1.1:1 check\n",
+            "backend a\n server x 1.1.1.1:1\n",
+            ["backend a: server x: `1.1.1.1:1 check` -> `1.1.1.1:1`"],
+        ),
+        (
+            "backend a\n server x 1.1.1.1:1\n server y 1.1.1.2:1\n",
+            "backend a\n server y 1.1.1.2:1\n server z 1.1.1.3:1\n",
+            [
+                "backend a: server z added",
+                "backend a: server x removed (critical)",
+            ],
+        ),
+        (
+            "backend a\n server y 1.1.1.2:1\n",
+            "backend a\n",
+            ["backend a: server y removed (deregistered)"],
+        ),
+        (
+            "backend a\n server x 1.1.1.1:1\n server y 1.1.1.2:1\n",
+            "backend a\n server y 1.1.1.2:1\n server x 1.1.1.1:1\n",
+            ["backend a: the order of servers changed"],
+        ),
+        (
+            "backend a\n acl x path /\n acl y path /\n",
+            "backend a\n acl y path /\n acl x path /\n",
+            ["backend a: the order of lines changed"],
+        ),
+        (
+            "backend a\n acl x path /\n",
+            "backend a\n acl x path /y\n",
+            ["backend a: `acl x path /` removed", "backend a: `acl x path /y` added"],
+        ),
+        (
+            "backend a\nbackend b\n",
+            "backend b\nbackend a\n",
+            ["the order of sections changed"],
+        ),
+        (
+            "backend a\n",
+            "backend a from named\n",
+            ["backend a: its first line changed to backend a from named"],
+        ),
+        ("defaults\n a b\ndefaults\n", "defaults\n a b\n", ["defaults removed"]),
+        ("x y\n", "x z\n", None),
+    ],
+)
+def test_reasons(old: str, new: str, expected: list[str] | None) -> None:
+    found = list(difference.reasons(old, new, {"a": {"x": "critical"}}))
+    if expected is None:
+        assert all(r.startswith("the text before the first section") for r in found)
+        assert found
+    else:
+        assert found == expected
+
+
+def test_long_lines_are_shortened() -> None:
+    (reason,) = difference.reasons("backend a\n", f"backend a\n acl {'x' * 500}\n")
+    assert len(reason) < 160
+    assert reason.endswith("...` added")
+
+
+any_text = st.text(st.sampled_from("ab \n\t'\"\\#$%é\x00backendserver:[]1"), max_size=80)
+
+
+@given(any_text, any_text)
+def test_no_text_crashes_and_every_difference_has_a_reason(old: str, new: str) -> None:
+    assert bool(difference.reasons(old, new)) is not difference.equal_but_for_comments(old, new)
+    text.binds(new)
+    text.server_lines(new)
