@@ -1,0 +1,225 @@
+"""Templates and a load balancer in, files out: the same bytes for the same values.
+
+A text that may not be printed costs its instance (a service's own name or tags the service): what a
+render refuses is left out and the set rendered once more. What refuses, and what a template may do,
+is decided in untrusted.py and sandbox.py.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+
+import jinja2
+
+from confsync.core import sandbox, views
+from confsync.core.untrusted import Opaque, Refusal, Refusals, shown
+from confsync.domain.loadbalancer import Backend, LoadBalancer, Problem
+from confsync.domain.rendered import Language, RenderedConfig, RenderedFile, Template, TemplateSet
+from confsync.errors import RenderError
+
+ROUNDS = 8
+"""Renders at most. Each round but the first leaves something out, and almost all need two."""
+
+_ANY = (
+    jinja2.TemplateError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+)
+"""What code in a template can raise."""
+
+
+@dataclass(slots=True)
+class _Context:
+    """One render's view of the load balancer."""
+
+    services: views.Words
+    refusals: Refusals
+    named: dict[str, views.ServiceView] = field(default_factory=dict)
+
+
+class Renderer:
+    """Renders one set of templates; compiles each on first use. Safe to use from any thread.
+
+    `version`: confsync's. `stats_socket`, `target`: the target's settings, as templates see them.
+    """
+
+    def __init__(
+        self,
+        templates: TemplateSet,
+        *,
+        version: str,
+        stats_socket: str = "",
+        target: str = "socket",
+    ) -> None:
+        self._templates = templates
+        self._facts = {
+            "confsync": views.Facts("confsync", {"version": version}),
+            "target": views.Facts("target", {"type": target, "stats_socket": stats_socket}),
+        }
+        self._environments: dict[Language, sandbox.Environment] = {}
+        self._compiled: dict[int, jinja2.Template] = {}
+        self._declared: RenderedConfig | None = None
+
+    def declared(self) -> RenderedConfig:
+        """Render with no services: what the templates declare by themselves. Raises RenderError."""
+        if self._declared is None:
+            self._declared, _ = self.render(LoadBalancer())
+        return self._declared
+
+    def render(self, lb: LoadBalancer) -> tuple[RenderedConfig, tuple[Problem, ...]]:
+        """Render all files. Returns what was refused, too; raises RenderError."""
+        problems: list[Problem] = []
+        for _ in range(ROUNDS):
+            refusals = Refusals()
+            files, failed = self._round(lb, refusals)
+            if not refusals.found:
+                if failed is not None:
+                    raise failed
+                return self._config(files), tuple(problems)
+            problems += _problems(lb, refusals.found.values())
+            lb = _without(lb, refusals.found)
+        raise RenderError(
+            f"texts are still refused after {ROUNDS} renders",
+            template=problems[-1].template,
+            line=problems[-1].line,
+            remedy="print them with |quote, or not at all",
+        )
+
+    def _round(
+        self, lb: LoadBalancer, refusals: Refusals
+    ) -> tuple[list[RenderedFile], RenderError | None]:
+        """Render once. A failure after a refusal may be due to it, so it is only handed back."""
+        context = _context(lb, refusals)
+        files: list[RenderedFile] = []
+        failed: RenderError | None = None
+        for place, template in enumerate(self._templates.templates):
+            try:
+                text = self._text(place, template, context)
+            except RenderError as error:
+                failed = failed or error
+                continue
+            files.append(
+                RenderedFile(
+                    destination=template.destination,
+                    text=text,
+                    template=template.name,
+                    mode=template.mode,
+                    seen_as=template.seen_as,
+                )
+            )
+        return files, failed
+
+    def _text(self, place: int, template: Template, context: _Context) -> str:
+        try:
+            compiled = self._compile(place, template)
+            names = {
+                **self._facts,
+                "services": context.services,
+                "service": views.finder(context.named, context.refusals),
+                "path": self._path,
+                "vars": views.Variables(template.variables, template.name),
+            }
+            text = "".join(compiled.root_render_func(compiled.new_context(names)))
+        except _ANY as error:
+            raise _render_error(error, template) from error
+        return text if text.endswith("\n") else text + "\n"
+
+    def _compile(self, place: int, template: Template) -> jinja2.Template:
+        if (found := self._compiled.get(place)) is not None:
+            return found
+        environment = self._environments.setdefault(
+            template.language, sandbox.Environment(template.language, self._templates.includes)
+        )
+        code = environment.compile(template.text, template.name, template.name)
+        made = environment.template_class.from_code(
+            environment, code, environment.make_globals(None)
+        )
+        return self._compiled.setdefault(place, made)
+
+    def _path(self, name: object) -> str:
+        """Give a destination as HAProxy sees it, by its name or its whole path."""
+        if isinstance(name, Opaque):
+            return name.refuse("is no destination")
+        found = [
+            t
+            for t in self._templates.templates
+            if name in {t.destination, t.seen_as, t.destination.rpartition("/")[2]}
+        ]
+        if len({t.seen_as for t in found}) == 1:
+            return found[0].seen_as
+        if found:
+            raise sandbox.Forbidden(f"path({shown(str(name))}): several; name the whole path")
+        known = ", ".join(t.destination.rpartition("/")[2] for t in self._templates.templates)
+        raise sandbox.Forbidden(f"path({shown(str(name))}): no template makes it (known: {known})")
+
+    def _config(self, files: Iterable[RenderedFile]) -> RenderedConfig:
+        secrets = {s: None for t in self._templates.templates for s in t.secrets if s}
+        return RenderedConfig(files=tuple(files), secrets=tuple(secrets))
+
+
+def _context(lb: LoadBalancer, refusals: Refusals) -> _Context:
+    made = [(b.name, views.ServiceView(b, refusals)) for b in lb.backends]
+    return _Context(views.Words(view for _, view in made), refusals, dict(made))
+
+
+def _problems(lb: LoadBalancer, refused: Iterable[Refusal]) -> list[Problem]:
+    names = {b.slug: b.name for b in lb.backends}
+    ids = {(b.slug, i.server): i.id for b in lb.backends for i in b.instances}
+    return [
+        Problem(
+            what=f"its {refusal.what}",
+            service=shown(names.get(refusal.service, refusal.service)),
+            instance=shown(ids.get((refusal.service, refusal.server), refusal.server)),
+            template=refusal.template,
+            line=refusal.line,
+        )
+        for refusal in refused
+    ]
+
+
+def _without(lb: LoadBalancer, refused: dict[tuple[str, str], Refusal]) -> LoadBalancer:
+    def left(backend: Backend) -> Backend:
+        kept = tuple(i for i in backend.instances if (backend.slug, i.server) not in refused)
+        return backend if len(kept) == len(backend.instances) else replace(backend, instances=kept)
+
+    return replace(lb, backends=tuple(left(b) for b in lb.backends if (b.slug, "") not in refused))
+
+
+def _render_error(error: BaseException, template: Template) -> RenderError:
+    """Put a failure in words with the innermost template and line."""
+    name, line = template.name, 0
+    what = str(error) or type(error).__name__
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        name, line = error.name or name, error.lineno
+        what = error.message or what
+    elif isinstance(error, jinja2.TemplateNotFound):
+        _, line = _where(error.__traceback__, name)
+        what = f"there is no template {shown(str(error.name))} to include"
+    else:
+        name, line = _where(error.__traceback__, name)
+        if not isinstance(error, jinja2.TemplateError):
+            what = f"{type(error).__name__}: {what}"
+    return RenderError(shown_line(what), template=name, line=line)
+
+
+def shown_line(text: str) -> str:
+    """Show a message of Jinja2 or Python, which may quote hostile text, on one line."""
+    line = " ".join(text.split())
+    if len(line) > 300:
+        line = line[:300] + "..."
+    return line if line.isprintable() and line.isascii() else ascii(line)[1:-1]
+
+
+def _where(trace: TracebackType | None, name: str) -> tuple[str, int]:
+    line = 0
+    while trace is not None:
+        template = trace.tb_frame.f_globals.get("__jinja_template__")
+        if template is not None:
+            name, line = str(template.name), template.get_corresponding_lineno(trace.tb_lineno)
+        trace = trace.tb_next
+    return name, line

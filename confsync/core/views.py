@@ -1,0 +1,204 @@
+"""The template context: what a template sees of services, instances, meta and variables.
+
+Plain holders of values. A template reaches only the fields listed in each view's FIELDS, through
+sandbox.py; typed values pass as they are, the registry's texts wrapped (untrusted.py).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, NoReturn
+
+from confsync.core import naming, untrusted
+from confsync.core.untrusted import Missing, Opaque, Origin, Refusals
+from confsync.domain.loadbalancer import Backend, Server
+from confsync.domain.rendered import VarValue
+
+
+class View:
+    """Something with fields. It cannot be printed as a whole."""
+
+    __slots__ = ()
+    FIELDS: ClassVar[frozenset[str]] = frozenset()
+    KIND: ClassVar[str] = ""
+
+    def unknown(self, name: object) -> str:
+        """Say that there is no such field, and which there are."""
+        return f"a {self.KIND} has no {name!r}; it has {', '.join(sorted(self.FIELDS))}"
+
+    def _whole(self, *_args: object) -> NoReturn:
+        raise TypeError(f"a {self.KIND} cannot be printed as a whole: name one of its fields")
+
+    __str__ = __repr__ = __format__ = __html__ = _whole
+
+
+class Words(tuple[Any, ...]):
+    """Tags. They cannot be printed as a whole."""
+
+    __slots__ = ()
+
+    def _whole(self, *_args: object) -> NoReturn:
+        raise TypeError("a list cannot be printed as a whole: loop over it, or use |join")
+
+    __str__ = __repr__ = __format__ = _whole
+
+
+class MetaView(Mapping[Any, Any]):
+    """An instance's meta. `.x` of a missing key is a refusal, `get("x")` gives none."""
+
+    __slots__ = ("_pairs", "_refusals", "_server", "_service")
+
+    def __init__(
+        self, pairs: Mapping[str, str], service: str, server: str, refusals: Refusals
+    ) -> None:
+        self._pairs = pairs
+        self._service = service
+        self._server = server
+        self._refusals = refusals
+
+    def _origin(self, key: str) -> Origin:
+        field = f"meta {untrusted.shown(key)}"
+        return Origin(self._refusals, self._service, self._server, field)
+
+    def field(self, key: object) -> Any:
+        """Give the value of `.key`, or what refuses to be used."""
+        try:
+            return self[key]
+        except KeyError:
+            return Missing(self._origin(untrusted.reveal(key)))
+
+    def __getitem__(self, key: object) -> str | Opaque:
+        if not isinstance(key, str | Opaque):
+            raise KeyError(key)
+        name = untrusted.reveal(key)
+        return untrusted.wrap(self._pairs[name], self._origin(name))
+
+    def __iter__(self) -> Iterator[str | Opaque]:
+        return iter([untrusted.wrap(key, self._origin(key)) for key in self._pairs])
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def _whole(self, *_args: object) -> NoReturn:
+        raise TypeError("meta cannot be printed as a whole: name a key")
+
+    __str__ = __repr__ = __format__ = _whole
+
+
+class InstanceView(View):
+    """A server to be. Values are made when they are asked for: most templates ask for few."""
+
+    __slots__ = ("_refusals", "_service", "source")
+    KIND = "instance"
+    TYPED: ClassVar[frozenset[str]] = frozenset(
+        {"server", "server_id", "address", "port", "weight"}
+    )
+    FIELDS = TYPED | {"id", "tags", "meta", "status", "node", "datacenter"}
+
+    def __init__(self, source: Server, service: str, refusals: Refusals) -> None:
+        self.source = source
+        self._service = service
+        self._refusals = refusals
+
+    def field(self, name: str) -> Any:
+        """Give one of FIELDS."""
+        source = self.source
+        if name in self.TYPED:
+            return getattr(source, name)
+        if name == "status":
+            return source.status.value
+        if name == "tags":
+            origin = self._origin("tag")
+            return Words(untrusted.wrap(tag, origin) for tag in source.tags)
+        if name == "meta":
+            return MetaView(dict(source.meta), self._service, source.server, self._refusals)
+        return untrusted.wrap(getattr(source, name), self._origin(name))
+
+    def _origin(self, field: str) -> Origin:
+        return Origin(self._refusals, self._service, self.source.server, field)
+
+
+class ServiceView(View):
+    """A backend to be. Two views of one service are equal."""
+
+    __slots__ = ("_values", "slug")
+    KIND = "service"
+    FIELDS = frozenset({"name", "slug", "tags", "instances"})
+
+    def __init__(self, source: Backend, refusals: Refusals) -> None:
+        self.slug = source.slug
+        self._values = {
+            "name": untrusted.wrap(source.name, Origin(refusals, source.slug, "", "name")),
+            "slug": source.slug,
+            "tags": Words(
+                untrusted.wrap(tag, Origin(refusals, source.slug, "", "tag")) for tag in source.tags
+            ),
+            "instances": Words(
+                InstanceView(server, source.slug, refusals) for server in source.instances
+            ),
+        }
+
+    def field(self, name: str) -> Any:
+        """Give one of FIELDS."""
+        return self._values[name]
+
+
+class Facts(View):
+    """A few fixed facts: `confsync`, `target`."""
+
+    __slots__ = ("FIELDS", "KIND", "_values")
+
+    def __init__(self, kind: str, values: dict[str, str]) -> None:
+        self.KIND = kind  # type: ignore[misc]
+        self.FIELDS = frozenset(values)  # type: ignore[misc]
+        self._values = values
+
+    def field(self, name: str) -> str:
+        """Give one of FIELDS."""
+        return self._values[name]
+
+
+class Variables(Mapping[str, VarValue]):
+    """The operator's own values, trusted."""
+
+    __slots__ = ("_template", "_values")
+
+    def __init__(self, values: Mapping[str, VarValue], template: str) -> None:
+        self._values = values
+        self._template = template
+
+    def __getitem__(self, key: str) -> VarValue:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def unknown(self, key: object) -> str:
+        """Say that there is no such variable, and which there are."""
+        known = ", ".join(sorted(self._values)) or "none"
+        return (
+            f"vars has no {key!r}: set it under [template.vars] of {self._template} (set: {known})"
+        )
+
+    def _whole(self, *_args: object) -> NoReturn:
+        # A secret may be among them.
+        raise TypeError("vars cannot be printed as a whole: name one of them")
+
+    __str__ = __repr__ = __format__ = _whole
+
+
+def finder(
+    services: Mapping[str, ServiceView], refusals: Refusals
+) -> Callable[[object], ServiceView]:
+    """Make `service("name")`, which gives an empty service when there is none of the name."""
+
+    def service(name: object) -> ServiceView:
+        if not isinstance(name, str | Opaque):
+            raise TypeError("service() takes a service's name")
+        text = untrusted.reveal(name)
+        if text in services:
+            return services[text]
+        return ServiceView(Backend(name=text, slug=naming.slug(text)), refusals)
+
+    return service
