@@ -30,6 +30,11 @@ class Backend:
         self._ending: Literal["", "stop", "crash"] = ""
         self._server: asyncio.Server | None = None
 
+    @property
+    def busy(self) -> int:
+        """How many requests are under way."""
+        return len(self._busy)
+
     async def open(self) -> int:
         """Listen; returns the port."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)

@@ -63,6 +63,11 @@ class Program:
         return self._process.pid
 
     @property
+    def code(self) -> int | None:
+        """Its exit code, or a signal's number below zero; None while it runs."""
+        return self._process.returncode
+
+    @property
     def ended(self) -> bool:
         """Tell whether it has ended."""
         return self._process.returncode is not None
@@ -98,6 +103,7 @@ class Worker:
         self.name = name
         self.log = log
         self._process = process
+        self._finishing = False
 
     @classmethod
     async def start(cls, name: str, module: str, *args: str, folder: Path) -> Self:
@@ -123,11 +129,10 @@ class Worker:
 
     async def events(self, take: Callable[[Message], None]) -> None:
         """Hand over events until the worker ends; raises TargetUnavailable unless told to end."""
-        assert self._process.stdin is not None
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
             take(json.loads(line))
-        if not self._process.stdin.is_closing():
+        if not self._finishing:
             code = await self._process.wait()
             detail = self.log.read_text(errors="replace")[-2000:]
             raise errors.TargetUnavailable(
@@ -137,6 +142,7 @@ class Worker:
     def finish(self) -> None:
         """Close its input: it tells its last events and ends."""
         assert self._process.stdin is not None
+        self._finishing = True
         self._process.stdin.close()
 
     async def stop(self, grace: float = 3.0) -> None:

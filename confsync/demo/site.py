@@ -9,7 +9,7 @@ import os
 import random
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,20 +75,25 @@ class Site:
         )
 
 
-def folder() -> Path:
-    """Make a new folder that only this user can enter, with a path short enough for sockets.
+def places() -> tuple[str, ...]:
+    """Return where a temporary folder may be, the best first."""
+    found = (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - for mkdtemp
+    return tuple(dict.fromkeys(found))
 
-    Raises WriteError.
+
+def folder(within: Sequence[str]) -> Path:
+    """Make a new folder in one of `within`, which only this user can enter.
+
+    Its path is short enough for sockets. Raises WriteError.
     """
-    places = (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - mkdtemp makes it
-    for place in places:
+    for place in within:
         if len(os.fsencode(place)) <= _LONGEST - len("/confsync-demo-12345678"):
             try:
                 return Path(tempfile.mkdtemp(prefix="confsync-demo-", dir=place))
             except OSError:
                 continue
     raise errors.WriteError(
-        f"no folder for temporary files: {', '.join(dict.fromkeys(places))}",
+        f"no place for temporary files in {', '.join(within)}",
         remedy="set TMPDIR to a short path that you may write to",
     )
 
@@ -99,16 +104,14 @@ def free_ports(count: int) -> tuple[int, ...]:
     They are below those that the kernel gives to outgoing connections, of which the demo makes
     thousands: none of them can take one before its owner binds it. Raises TargetUnavailable.
     """
-    free = itertools.islice(_bindable(), count)
-    ports = tuple(free)
+    ports = tuple(itertools.islice(_bindable(), count))
     if len(ports) < count:
         raise errors.TargetUnavailable(f"no {count} free ports on 127.0.0.1")
     return ports
 
 
 def _bindable() -> Iterator[int]:
-    candidates = random.sample(range(10000, 30000), 1000)
-    for port in candidates:
+    for port in random.sample(range(10000, 30000), 1000):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

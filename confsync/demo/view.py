@@ -44,8 +44,10 @@ class View(Protocol):
 class Plain:
     """One line an event, for pipes, logs and CI."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, every: float = EVERY) -> None:
+        """`every`: seconds between two lines of traffic."""
         self._console = console
+        self._every = every
         self._ledger = Ledger()
         self._begun = self._next = 0.0
 
@@ -53,7 +55,7 @@ class Plain:
         """Begin."""
         self._ledger = ledger
         self._begun = time.monotonic()
-        self._next = self._begun + EVERY
+        self._next = self._begun + self._every
 
     def note(self, text: str) -> None:
         """Say what is being prepared."""
@@ -72,7 +74,7 @@ class Plain:
         """Say the counts now and then."""
         now = time.monotonic()
         if now >= self._next:
-            self._next = now + EVERY
+            self._next = now + self._every
             traffic = self._ledger.traffic
             self._say(
                 f"{self._now()}  {traffic.requests:,} requests, "
