@@ -37,18 +37,18 @@ _HANDLER = "confsync"
 def configure(
     *,
     level: str,
-    format: Literal["auto", "text", "json"],  # noqa: A002 - as the settings call it
+    form: Literal["auto", "text", "json"],
     stream: TextIO | None = None,
     environ: Mapping[str, str] | None = None,
     debug: bool = False,
 ) -> None:
     """Send all logs to a stream (standard error); may be called again, for settings read anew.
 
-    `debug`: with tracebacks, and everything of confsync's own. Other libraries speak from warnings on.
+    `form`: "auto" is text on a terminal and in the journal, JSON elsewhere. `debug`: with tracebacks, and everything of confsync's own. Other libraries speak from warnings on.
     """
     stream = sys.stderr if stream is None else stream
     journal = _is_journal(stream, os.environ if environ is None else environ)
-    as_text = format == "text" or (format == "auto" and (journal or stream.isatty()))
+    as_text = form == "text" or (form == "auto" and (journal or stream.isatty()))
     handler = logging.StreamHandler(stream)
     handler.name = _HANDLER
     handler.setFormatter(
@@ -64,22 +64,15 @@ def configure(
     logging.raiseExceptions = False
 
 
-def event(level: str, text: str, **fields: object) -> None:
+def event(logger: logging.Logger, level: str, text: str, /, **fields: object) -> None:
     """Log a constant text with fields. `level`: debug, info, warning or error."""
-    LOGGER.log(_LEVELS[level], "%s", text, extra={"fields": fields})
+    logger.log(_LEVELS[level], "%s", text, extra={"fields": fields})
 
 
-class Log:
-    """The engine's Telemetry, as log lines."""
-
-    def cycle(self, report: CycleReport) -> None:
-        """Log a cycle's summary."""
-        text, fields = summary(report)
-        event(severity(report), text, **fields)
-
-    def event(self, level: str, text: str, **fields: object) -> None:
-        """Log something else."""
-        event(level, text, **fields)
+def report(logger: logging.Logger, cycle: CycleReport) -> None:
+    """Log a cycle's summary."""
+    text, fields = summary(cycle)
+    event(logger, severity(cycle), text, **fields)
 
 
 def summary(report: CycleReport) -> tuple[str, dict[str, object]]:

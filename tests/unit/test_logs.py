@@ -127,7 +127,7 @@ def lines(stream: io.StringIO) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("format_", "stream", "is_json"),
+    ("form", "stream", "is_json"),
     [
         ("auto", io.StringIO, True),
         ("auto", Terminal, False),
@@ -135,11 +135,11 @@ def lines(stream: io.StringIO) -> list[str]:
         ("json", Terminal, True),
     ],
 )
-def test_formats(format_: "str", stream: type[io.StringIO], is_json: bool) -> None:
+def test_formats(form: str, stream: type[io.StringIO], is_json: bool) -> None:
     to = stream()
-    logs.configure(level="info", format=format_, stream=to, environ={})  # type: ignore[arg-type]
-    logs.event("info", "an event", a=1)
-    logs.event("debug", "not this one")
+    logs.configure(level="info", form=form, stream=to, environ={})  # type: ignore[arg-type]
+    logs.event(logs.LOGGER, "info", "an event", a=1)
+    logs.event(logs.LOGGER, "debug", "not this one")
     (line,) = lines(to)
     assert line.startswith("{") is is_json
 
@@ -148,32 +148,32 @@ def test_the_journal_gets_priorities(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w+") as stream:
         at = os.fstat(stream.fileno())
         environ = {"JOURNAL_STREAM": f"{at.st_dev}:{at.st_ino}"}
-        logs.configure(level="debug", format="auto", stream=stream, environ=environ)
+        logs.configure(level="debug", form="auto", stream=stream, environ=environ)
         for level in ("debug", "info", "warning", "error"):
-            logs.event(level, "an event", a=1)
+            logs.event(logs.LOGGER, level, "an event", a=1)
         stream.seek(0)
         assert stream.read() == "".join(f"<{n}>an event a=1\n" for n in (7, 6, 4, 3))
 
 
 def test_a_journal_elsewhere_is_not_ours() -> None:
     stream = io.StringIO()
-    logs.configure(level="info", format="auto", stream=stream, environ={"JOURNAL_STREAM": "1:2"})
-    logs.event("info", "an event")
+    logs.configure(level="info", form="auto", stream=stream, environ={"JOURNAL_STREAM": "1:2"})
+    logs.event(logs.LOGGER, "info", "an event")
     assert lines(stream)[0].startswith("{")
 
 
 def test_configured_again_it_speaks_once() -> None:
     old, stream = io.StringIO(), io.StringIO()
-    logs.configure(level="info", format="text", stream=old, environ={})
-    logs.configure(level="error", format="text", stream=stream, environ={})
-    logs.event("error", "an event")
-    logs.event("warning", "another")
+    logs.configure(level="info", form="text", stream=old, environ={})
+    logs.configure(level="error", form="text", stream=stream, environ={})
+    logs.event(logs.LOGGER, "error", "an event")
+    logs.event(logs.LOGGER, "warning", "another")
     assert (len(lines(old)), len(lines(stream))) == (0, 1)
 
 
 def test_other_libraries_speak_from_warnings_on() -> None:
     stream = io.StringIO()
-    logs.configure(level="info", format="json", stream=stream, environ={})
+    logs.configure(level="info", form="json", stream=stream, environ={})
     logging.getLogger("other").info("chatter")
     logging.getLogger("other").warning("%s", "a\nb")
     (line,) = lines(stream)
@@ -200,9 +200,9 @@ def test_tracebacks_only_when_wanted() -> None:
 
 def test_a_closed_stream_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     stream = io.StringIO()
-    logs.configure(level="info", format="text", stream=stream, environ={})
+    logs.configure(level="info", form="text", stream=stream, environ={})
     stream.close()
-    logs.event("error", "an event")
+    logs.event(logs.LOGGER, "error", "an event")
     assert capsys.readouterr().err == ""
 
 
@@ -249,9 +249,9 @@ def test_summary_of_a_failed_held_or_paused_cycle() -> None:
 
 def test_telemetry_writes_the_summary() -> None:
     stream = io.StringIO()
-    logs.configure(level="info", format="text", stream=stream, environ={})
-    logs.Log().cycle(REPORT)
-    logs.Log().event("warning", "another", error="x y")
+    logs.configure(level="info", form="text", stream=stream, environ={})
+    logs.report(logs.LOGGER, REPORT)
+    logs.event(logs.LOGGER, "warning", "another", error="x y")
     first, second = lines(stream)
     assert first.endswith(
         ' info    cycle: reloaded why="web changed" services=3 servers=12'
