@@ -76,11 +76,11 @@ class ConfigStore(Stager, Protocol):
     def settle(self) -> None:
         """End the journal: what was promoted is confirmed, or nothing runs that could load it."""
 
-    def keep_foreign(self, destination: str, text: str) -> None:
-        """Keep what another hand wrote into a destination, before it is replaced."""
+    def keep_foreign(self, destination: str, text: str) -> str:
+        """Keep what another hand wrote, before it is replaced; returns where. Raises WriteError."""
 
-    def keep_original(self, destination: str, text: str) -> None:
-        """Keep what stood in a destination before it was adopted."""
+    def keep_original(self, destination: str, text: str) -> str:
+        """Keep what stood there before an adoption; returns where. Raises WriteError."""
 
     def fingerprint(
         self, destinations: tuple[str, ...]

@@ -155,7 +155,8 @@ class Cycle:
             return
         draft.reasons = plan.reasons
         foreign = self._foreign(plan, disk)
-        draft.note(*(f"{name} was edited by another hand" for name in foreign))
+        if foreign:
+            draft.note(f"edited by another hand: {', '.join(foreign)}")
         if not turn.apply or foreign:
             draft.diff = unified(config, disk)
         unknown = self._unknown(plan, disk)
@@ -168,9 +169,11 @@ class Cycle:
             return
         _refuse(unknown, adopt=turn.adopt)
         for name in foreign:
-            await asyncio.to_thread(self._store.keep_foreign, name, disk[name] or "")
+            kept = await asyncio.to_thread(self._store.keep_foreign, name, disk[name] or "")
+            draft.note(f"the edit of {name} by another hand is kept as {kept}")
         for name in unknown:
-            await asyncio.to_thread(self._store.keep_original, name, disk[name] or "")
+            kept = await asyncio.to_thread(self._store.keep_original, name, disk[name] or "")
+            draft.note(f"{name} is adopted; what stood there is kept as {kept}")
         self._record = await applier.apply(config, plan, observed, self._record, draft)
         self.observed = applier.observed or observed
         await self._record_it(draft)

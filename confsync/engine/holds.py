@@ -1,6 +1,7 @@
 """The guard's holds as JSON, so that they survive a restart. What cannot be read holds nothing."""
 
 from dataclasses import asdict
+from typing import Any
 
 from confsync.core.guards import HeldRegistry, HeldService, Memory
 from confsync.domain.catalog import Instance, Service, Status
@@ -45,9 +46,7 @@ def from_plain(value: object) -> Memory:
     return Memory(held=held, registry=registry)
 
 
-def _service(value: dict[str, object]) -> Service:
-    instances = value["instances"]
-    assert isinstance(instances, list)
+def _service(value: dict[str, Any]) -> Service:
     return Service(
         name=str(value["name"]),
         denied=bool(value["denied"]),
@@ -60,6 +59,6 @@ def _service(value: dict[str, object]) -> Service:
                     "meta": tuple((k, v) for k, v in i["meta"]),
                 }
             )
-            for i in instances
+            for i in value["instances"]
         ),
     )

@@ -18,7 +18,8 @@ from confsync.adapters.haproxy.options import SocketOptions
 from confsync.adapters.haproxy.target import SocketTarget
 from confsync.adapters.network.local import is_local
 from confsync.core import guards
-from confsync.core.rendering import BUILTIN_VARS, Renderer
+from confsync.core.builtin import BUILTIN_VARS
+from confsync.core.rendering import Renderer
 from confsync.core.selection import Selection
 from confsync.domain.catalog import Catalog, Status
 from confsync.domain.rendered import TemplateSet

@@ -12,7 +12,6 @@ from confsync.adapters.control.server import serve
 from confsync.adapters.systemd.notify import Notify
 from confsync.domain.status import CycleReport
 from confsync.engine import agent, holdoff, supervisor
-from confsync.errors import StateError
 from confsync.settings.load import Loaded
 from confsync.wiring import assembly
 
@@ -90,20 +89,17 @@ class Running:
         await serve(assembly.control_socket(self._loaded), self._answer)
 
     async def _answer(self, command: str, args: dict[str, object]) -> dict[str, object]:
-        """Answer one request of the control socket."""
-        try:
-            match command:
-                case "status":
-                    return self._status()
-                case "release":
-                    return self._release(args)
-                case "pause" | "resume":
-                    await self._agent.pause(paused=command == "pause")
-                    return {"ok": True, "paused": self._agent.paused}
-                case _:
-                    return {"ok": False, "error": f"unknown command {command!r}", "exit_code": 2}
-        except StateError as error:
-            return {"ok": False, "error": str(error), "exit_code": error.exit_code}
+        """Answer one request of the control socket; a ConfsyncError becomes the reply."""
+        match command:
+            case "status":
+                return self._status()
+            case "release":
+                return self._release(args)
+            case "pause" | "resume":
+                await self._agent.pause(paused=command == "pause")
+                return {"ok": True, "paused": self._agent.paused}
+            case _:
+                return {"ok": False, "error": f"unknown command {command!r}", "exit_code": 2}
 
     def _status(self) -> dict[str, object]:
         now = self._agent
