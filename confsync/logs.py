@@ -44,7 +44,8 @@ def configure(
 ) -> None:
     """Send all logs to a stream (standard error); may be called again, for settings read anew.
 
-    `form`: "auto" is text on a terminal and in the journal, JSON elsewhere. `debug`: with tracebacks, and everything of confsync's own. Other libraries speak from warnings on.
+    `form`: "auto" is text on a terminal and in the journal, JSON elsewhere. `debug`: with tracebacks,
+    and everything of confsync's own. Other libraries speak from warnings on.
     """
     stream = sys.stderr if stream is None else stream
     journal = _is_journal(stream, os.environ if environ is None else environ)
