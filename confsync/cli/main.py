@@ -1,0 +1,137 @@
+"""Read the command line, run one command, and map whatever comes of it to an exit code.
+
+The one place for both: no other module ends the process, prints an error or catches everything.
+"""
+
+import os
+import sys
+
+from confsync.cli import arguments
+
+TYPE_CHECKING = False  # without the cost of importing typing
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from confsync.cli.printed import Printed
+
+BUG = 1
+USAGE = 2
+CANNOT_WRITE = 73
+INTERRUPTED = 130
+"""As a shell shows a process that SIGINT ended."""
+READER_GONE = 141
+"""As a shell shows a process that SIGPIPE ended: `confsync once | head`."""
+
+
+def main(argv: "Sequence[str] | None" = None) -> int:
+    """Run confsync; returns its exit code. `argv`: without the program's name."""
+    parser = arguments.parser()
+    try:
+        options = parser.parse_args(argv)
+    except SystemExit as end:  # argparse has printed help, version or what is wrong
+        return end.code if isinstance(end.code, int) else USAGE
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    if options.command == "once" and options.adopt and not options.apply:
+        print("confsync once: error: --adopt needs --apply", file=sys.stderr)  # noqa: T201
+        return USAGE
+    try:
+        return _show(_perform(options))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BaseException as error:  # noqa: BLE001 - the place where everything ends
+        return _explain(error, debug=options.debug)
+
+
+def _perform(options: "argparse.Namespace") -> "Printed":
+    """Run a command, importing no more than it needs."""
+    match options.command:
+        case "status" | "release" | "pause" | "resume":
+            from confsync.cli import asking  # noqa: PLC0415
+
+            return asking.perform(options, os.environ, color=_color(options))
+        case "demo":
+            from confsync.cli.printed import Printed  # noqa: PLC0415
+            from confsync.demo.main import run as demo  # noqa: PLC0415
+
+            code = demo(
+                seconds=options.seconds,
+                plain=options.plain,
+                haproxy=options.haproxy,
+                consul=options.consul,
+                file_source=options.no_consul,
+            )
+            return Printed(exit_code=code)
+        case _:
+            from confsync.cli import working  # noqa: PLC0415
+
+            return working.perform(options, os.environ, color=_color(options))
+
+
+def _color(options: "argparse.Namespace") -> bool:
+    """Tell whether to colour (no-color.org)."""
+    return (
+        not options.no_color
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+        and sys.stdout.isatty()
+    )
+
+
+def _show(printed: "Printed") -> int:
+    """Print what a command gave; returns the exit code."""
+    if printed.err:
+        _complain(printed.err)
+    try:
+        reconfigure = getattr(sys.stdout, "reconfigure", None)
+        if reconfigure:  # whatever the locale can't say is escaped
+            reconfigure(errors="backslashreplace")
+        sys.stdout.write(printed.out)
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left in the buffer would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):
+            return READER_GONE
+        _complain(f"confsync: error: cannot write the output: {error.strerror}\n")
+        return CANNOT_WRITE
+    return printed.exit_code
+
+
+def _explain(error: BaseException, *, debug: bool) -> int:
+    """Print an error; returns its exit code."""
+    from confsync import errors  # noqa: PLC0415
+    from confsync.cli import output  # noqa: PLC0415
+
+    found = _worst(error)
+    if isinstance(found, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(found, SystemExit):
+        return found.code if isinstance(found.code, int) else BUG
+    if isinstance(found, errors.ConfsyncError):
+        _complain(output.error(found.what, found.remedy, found.detail))
+        return found.exit_code
+    _complain(output.bug(found))
+    if debug:
+        import traceback  # noqa: PLC0415
+
+        _complain("".join(traceback.format_exception(error)))
+    return BUG
+
+
+def _worst(error: BaseException) -> BaseException:
+    """Choose from a group of a TaskGroup: a bug before an error of ours, the highest code of those."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    found = [_worst(each) for each in error.exceptions]
+    return max(found, key=lambda each: getattr(each, "exit_code", 1_000))
+
+
+def _complain(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        pass  # nobody left to tell
