@@ -57,6 +57,8 @@ class Site:
             "[template.vars]": {
                 "bind": f"127.0.0.1:{self.port}",
                 "stats_bind": f"127.0.0.1:{self.stats_port}",
+                # The host's own log need not hear of toy requests.
+                "log": "",
             },
             "[target]": {
                 "type": "socket",

@@ -8,16 +8,37 @@ import asyncio
 import functools
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from confsync import errors
 from confsync.demo import children, ledger, registry, traffic
 
-PATIENCE = 15.0  # seconds that a change may take to be seen
-QUIET = 0.7  # seconds without an answer, after which a server counts as out: some 60 requests
-UNNOTICED = 1.5  # seconds between a crash and the registry's learning of it
-AWAY = 2.0  # seconds that the registry is gone
 MARKER = "http-request deny deny_status 418"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long things take, in seconds.
+
+    `patience`: a change may take to be seen. `quiet`: without an answer, after which a server counts
+    as out (some 60 requests by default). `unnoticed`: between a crash and the registry's learning of
+    it. `away`: the registry is gone.
+    """
+
+    patience: float = 15.0
+    quiet: float = 0.7
+    unnoticed: float = 1.5
+    away: float = 2.0
+
+
+class Hand(Protocol):
+    """Where commands to a worker go; `children.Worker` is one."""
+
+    def send(self, message: children.Message) -> None:
+        """Send a command."""
 
 
 class Stage:
@@ -27,12 +48,14 @@ class Stage:
         self,
         *,
         source: registry.Registry,
-        backends: children.Worker,
-        load: children.Worker,
+        backends: Hand,
+        load: Hand,
         book: ledger.Ledger,
         config: Path,
+        pace: Pace | None = None,
     ) -> None:
         """`config`: HAProxy's file, to look whether a hostile text got in."""
+        self._pace = pace or Pace()
         self.registry = source
         self.ledger = book
         self.faults: list[str] = []
@@ -91,7 +114,9 @@ class Stage:
         """Have an instance leave in order: out of the registry, drained, then stopped."""
         begun = time.monotonic()
         await self._deregister(name)
-        if not await self._until(lambda: self._silent(name), f"{name} gets no more requests"):
+        if not await self._until(
+            lambda: self._silent(name, begun), f"{name} gets no more requests"
+        ):
             return "still asked"
         await self._end("stop", name)
         return f"last answer after {self._since(begun, name)}"
@@ -100,9 +125,10 @@ class Stage:
         """Have an instance crash between two answers; the registry learns of it later."""
         before = self.ledger.traffic
         await self._end("crash", name)
-        await asyncio.sleep(UNNOTICED)
+        await asyncio.sleep(self._pace.unnoticed)
+        begun = time.monotonic()
         await self._deregister(name)
-        await self._until(lambda: self._silent(name), f"{name} gets no more requests")
+        await self._until(lambda: self._silent(name, begun), f"{name} gets no more requests")
         after = self.ledger.traffic
         return (
             f"HAProxy asks the others: {after.requests - before.requests} requests since, "
@@ -156,7 +182,7 @@ class Stage:
         """
         before = self.ledger.traffic
         await self.registry.lose()
-        await asyncio.sleep(AWAY)
+        await asyncio.sleep(self._pace.away)
         during = self.ledger.traffic
         await self.registry.recover()
         outcome = await self._answered(await self._register([then]), counted=False)
@@ -165,10 +191,11 @@ class Stage:
             f"{during.failures - before.failures} failed; back: {outcome}"
         )
 
-    async def _register(self, names: list[str] | tuple[str, ...]) -> dict[str, float]:
+    async def _register(self, names: Sequence[str]) -> dict[str, float]:
         for name in names:
             self._backends.send({"do": "open", "name": name})
-        await self._until(lambda: all(n in self._ports for n in names), "the backends listen")
+        if not await self._until(lambda: all(n in self._ports for n in names), "backends listen"):
+            raise errors.TargetUnavailable("the demo's backends do not listen")
         begun = {}
         for name in names:
             registration = registry.Registration(
@@ -205,8 +232,9 @@ class Stage:
     def _is_probed(self, host: str) -> bool:
         return host in self._probed
 
-    def _silent(self, name: str) -> bool:
-        return time.monotonic() - self.ledger.traffic.last.get(name, 0.0) > QUIET
+    def _silent(self, name: str, since: float) -> bool:
+        last = self.ledger.traffic.last.get(name, 0.0)
+        return time.monotonic() - max(since, last) > self._pace.quiet
 
     def _since(self, begun: float, name: str) -> str:
         return _milliseconds(max(0.0, self.ledger.traffic.last.get(name, begun) - begun))
@@ -216,14 +244,14 @@ class Stage:
 
         The load client tells its counts five times a second, so there are always news.
         """
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + self._pace.patience
         while not reached():
             self._news.clear()
             try:
                 await asyncio.wait_for(self._news.wait(), max(0.0, end - time.monotonic()))
             except TimeoutError:
                 words = what if isinstance(what, str) else what()
-                self.faults.append(f"not within {PATIENCE:.0f} s: {words}")
+                self.faults.append(f"not within {self._pace.patience:g} s: {words}")
                 return False
         return True
 

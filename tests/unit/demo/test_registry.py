@@ -65,7 +65,7 @@ class Refusing(http.server.BaseHTTPRequestHandler):
 def answering() -> Iterator[tuple[int, list[tuple[str, bytes]]]]:
     Refusing.asked = []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server.server_address[1], Refusing.asked
         server.shutdown()

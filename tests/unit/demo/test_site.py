@@ -18,7 +18,11 @@ def test_the_settings_are_toml_whatever_the_paths_hold() -> None:
     assert settings["target"]["config"] == '/tmp/a "b\\c\né/haproxy.cfg'
     assert settings["target"]["binary"] == "/opt/ha proxy"
     assert settings["source"] == {"type": "file", "path": "x"}
-    assert settings["template"][0]["vars"] == {"bind": "127.0.0.1:1", "stats_bind": "127.0.0.1:2"}
+    assert settings["template"][0]["vars"] == {
+        "bind": "127.0.0.1:1",
+        "stats_bind": "127.0.0.1:2",
+        "log": "",
+    }
     assert settings["template"][0]["destination"] == settings["target"]["config"]
     assert settings["state"]["directory"].startswith("/tmp/a")
 
