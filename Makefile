@@ -1,0 +1,57 @@
+# Thin over `uv run`; CI calls the same targets. `make help` lists them.
+UV := scripts/uv
+RUN := $(UV) run --no-sync
+SYNC := $(UV) sync --locked --quiet --extra haproxy
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit integration lint type arch fmt soak mutate bench docs build clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## uv and the locked dependencies, in .venv
+	@$(SYNC)
+
+demo: setup ## the main job on toy backends, under a minute
+	@$(RUN) confsync demo
+
+test: setup lint arch type unit integration ## everything that must pass
+
+unit: setup ## unit tests, with the coverage that core and domain must have
+	$(RUN) coverage run -m pytest -q tests/unit tests/repo
+	$(RUN) coverage report --include='confsync/core/*,confsync/domain/*' --fail-under=95 --skip-covered
+
+integration: setup ## against real Consul, HAProxy, systemd (what the machine lacks is skipped, with its reason)
+	$(RUN) pytest -q --ignore=tests/unit --ignore=tests/repo tests
+
+lint: setup ## ruff
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+arch: setup ## who may import whom
+	$(RUN) lint-imports --no-cache
+
+type: setup ## mypy --strict
+	$(RUN) mypy
+
+fmt: setup ## format
+	$(RUN) ruff check --fix --quiet .
+	$(RUN) ruff format .
+
+soak: setup ## the long tests at their whole length; figures into benchmarks/results
+	$(RUN) python -m benchmarks.soak
+
+mutate: setup ## mutation testing of planning, guards and the typing of text
+	$(UV) run --group soak python -m benchmarks.mutation
+
+bench: setup ## speed, as ratios within one run; figures into benchmarks/results
+	$(RUN) python -m benchmarks.run
+
+docs: setup ## make the generated pages anew
+	$(RUN) python -m confsync.settings.page
+
+build: setup ## wheel and sdist
+	$(UV) build
+
+clean: ## what was built or cached here
+	rm -rf .venv .tools dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache mutants
