@@ -17,11 +17,6 @@ from confsync.domain.running import Observed, ServerState
 from confsync.ports import Staged
 
 _POLL = 0.01
-_PATIENCE = 1.0
-"""Seconds within which a refused connection may be that of a reload."""
-_LOST = 1.0
-"""Seconds after which a reload that nobody counted is asked for again: 2.6 executes itself anew
-before it closes the connection, so that the next answer comes from the reloaded master."""
 
 
 class SocketTarget:
@@ -47,7 +42,7 @@ class SocketTarget:
 
         Raises TargetDenied when neither socket may be used.
         """
-        until = time.monotonic() + (0 if self._waited else _PATIENCE)
+        until = time.monotonic() + (0 if self._waited else self._options.patience)
         while True:
             look = await self._observer.look()
             # Never heard before: a reload that another one asked for, or the file of a dead one.
@@ -93,9 +88,13 @@ class SocketTarget:
     async def servers(self) -> tuple[ServerState, ...]:
         """Read the state of all servers from the worker that takes new connections."""
         try:
-            text = await self._observer.stats.ask("show servers state", patience=_PATIENCE)
+            text = await self._observer.stats.ask(
+                "show servers state", patience=self._options.patience
+            )
         except errors.TargetError:
-            text = await self._observer.master.ask("@1 show servers state", patience=_PATIENCE)
+            text = await self._observer.master.ask(
+                "@1 show servers state", patience=self._options.patience
+            )
         return show.servers(text)
 
     # Reloading
@@ -105,7 +104,7 @@ class SocketTarget:
 
         Raises TargetUnavailable when no master answers, ReloadFailed when it never gets calm.
         """
-        quiet_until = time.monotonic() + _LOST if self._unproven else 0.0
+        quiet_until = time.monotonic() + self._options.lost if self._unproven else 0.0
         while True:
             look = await self._observer.look()
             if look.processes is not None and not look.loading and look.info is not None:
@@ -138,7 +137,7 @@ class SocketTarget:
                     remedy="give the master socket `level operator` or higher",
                 )
             said = reply.log or said
-            again = time.monotonic() + _LOST
+            again = time.monotonic() + self._options.lost
             while True:
                 look = await self._observer.look()
                 processes = look.processes
