@@ -2,40 +2,56 @@
 
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
-from confsync.adapters.files.reasons import explain
+from confsync.adapters.files import destination as dest
+from confsync.adapters.files import durable
 from confsync.adapters.files.staging import StagedFiles
 from confsync.domain.rendered import RenderedConfig
-from confsync.errors import WriteError
 from confsync.ports import Staged
 
 
 class ScratchStore:
-    """Stages into a folder of its own, removed by `discard`."""
+    """Stages into a folder of its own, removed by `discard`. `within`: where, if not in TMPDIR."""
+
+    def __init__(self, within: Path | None = None) -> None:
+        self._within = within
+        self._folders: dict[int, Path] = {}
 
     def stage(self, config: RenderedConfig, only: tuple[str, ...]) -> StagedFiles:
-        """Write `only` of the set. Raises WriteError; leaves nothing then."""
-        folder = Path(tempfile.gettempdir())
-        try:
-            folder = Path(tempfile.mkdtemp(prefix="confsync-"))
-            paths = {}
-            for number, file in enumerate(config.files):
-                if file.destination in only:
-                    # one folder each, so that the name stays and the order of `-f DIR` too
-                    path = folder / str(number) / Path(file.destination).name
-                    path.parent.mkdir()
-                    path.write_bytes(file.text.encode("utf-8", "surrogateescape"))
-                    paths[file.destination] = str(path)
-        except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True) if folder.name.startswith(
-                "confsync-"
-            ) else None
-            reason = explain(error, folder)
-            raise WriteError(f"{folder}: {reason.what}", remedy=reason.remedy) from error
-        self._folder = folder
-        return StagedFiles(config=config, paths=paths)
+        """Write `only` of the set. Raises WriteError; leaves nothing then.
 
-    def discard(self, staged: Staged, why: str = "") -> None:  # noqa: ARG002 - nothing is kept
-        """Remove the folder."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        A destination that no rename could replace is an error here, too: a dry run tells.
+        """
+        files = [f for f in config.files if f.destination in only]
+        data = [dest.encode(f.text, Path(f.destination)) for f in files]
+        for file in files:
+            dest.replaceable(file.destination)
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="confsync-", dir=self._within))
+        except OSError as error:
+            within = self._within or Path(tempfile.gettempdir())
+            raise dest.failed(within / "confsync", error) from error
+        paths: dict[str, str] = {}
+        try:
+            for number, (file, content) in enumerate(zip(files, data, strict=True)):
+                # one folder each, so that the name stays and the order of `-f DIR` too
+                path = folder / str(number) / Path(file.destination).name
+                path.parent.mkdir(mode=0o700)
+                durable.write_private(path, content)
+                paths[file.destination] = str(path)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise dest.failed(folder, error) from error
+        staged = StagedFiles(config=config, paths=paths)
+        self._folders[id(staged)] = folder
+        return staged
+
+    def discard(self, staged: Staged, why: str = "") -> None:
+        """Remove the folder; `why` is not kept, since the state stays untouched too."""
+        del why
+        folder = self._folders.pop(id(staged), None)
+        if folder is not None:
+            with suppress(OSError):
+                shutil.rmtree(folder)

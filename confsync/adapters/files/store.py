@@ -125,7 +125,7 @@ class FileStore:
         """Mend what a crash left behind; called once at start. Raises WriteError."""
         notes: list[str] = []
         journal = self._recover_journal(notes)
-        known = set(self._options.destinations)
+        known = {self._options.main, *self._options.destinations}
         if journal is not None:
             known.update(e.destination for e in journal.entries)
         for destination in sorted(known):

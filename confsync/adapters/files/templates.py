@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from confsync.adapters.files import reasons
+from confsync.core import builtin
 from confsync.domain.rendered import Language, Template, TemplateSet, VarValue
 from confsync.errors import SettingsError
 
 BUILTIN = "builtin:"
 DEFAULT = f"{BUILTIN}haproxy.cfg"
-COMPANIONS = (("hosts.map", Language.MAP), ("503.http", Language.PLAIN))
-"""What the built-in haproxy.cfg names in its own folder."""
 
 _FILE_KEY = "_password_file"
 _SHOWN_NOWHERE = "_password"
@@ -94,7 +93,7 @@ class TemplateFiles:
         key = f'template.source = "{option.source}"'
         path = self._path(option)
         if path is None:
-            known = ", ".join(f"{BUILTIN}{name}" for name in _builtin_names())
+            known = ", ".join(b.name for b in builtin.BUILTINS)
             faults.append(f"{key}: there is no such built-in template; known are {known}")
             return None
         text = self._text(path, key, faults)
@@ -116,8 +115,8 @@ class TemplateFiles:
     def _path(self, option: TemplateOption) -> Path | None:
         if not _is_builtin(option):
             return self._base / option.source
-        name = option.source.removeprefix(BUILTIN)
-        return _builtin_folder() / f"{name}.j2" if name in _builtin_names() else None
+        files = {b.name: b.file for b in builtin.BUILTINS}
+        return _builtin_folder() / files[option.source] if option.source in files else None
 
     def _text(self, path: Path, key: str, faults: list[str]) -> str | None:
         self._read.add(path)
@@ -204,15 +203,15 @@ def _with_companions(options: TemplateOptions) -> tuple[TemplateOption, ...]:
         result.append(option)
         if option.source != DEFAULT:
             continue
-        for name, language in COMPANIONS:
-            destination = str((options.base / option.destination).with_name(name))
-            if destination not in taken:
-                taken.add(destination)
+        for companion in builtin.BUILTINS:
+            beside = (options.base / option.destination).with_name(companion.destination)
+            if companion.name != DEFAULT and str(beside) not in taken:
+                taken.add(str(beside))
                 result.append(
                     TemplateOption(
-                        source=f"{BUILTIN}{name}",
-                        destination=destination,
-                        language=language,
+                        source=companion.name,
+                        destination=str(beside),
+                        language=companion.language,
                         mode=option.mode,
                         variables=option.variables,
                     )
@@ -239,7 +238,3 @@ def _builtin_folder() -> Path:
     package = Path(__file__).parents[2]
     packaged = package / "templates"
     return packaged if packaged.is_dir() else package.parent / "templates"
-
-
-def _builtin_names() -> tuple[str, ...]:
-    return tuple(sorted(p.stem for p in _builtin_folder().glob("*.j2")))
