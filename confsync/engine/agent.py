@@ -6,11 +6,13 @@ completes first.
 """
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from confsync.domain.catalog import Catalog
+from confsync.domain.loadbalancer import Problem
 from confsync.domain.running import Observed
 from confsync.domain.status import CycleReport, Outcome, SourceState, Stage
 from confsync.engine.cycle import Cycle, Turn
@@ -276,7 +278,7 @@ class Agent:
 
     async def _after(self, report: CycleReport) -> None:
         now = time.monotonic()
-        self.report = report
+        before, self.report = self.report, report
         reloaded = Stage.APPLY in report.stages
         self._holdoff.acted(now, reloaded=reloaded)
         self._resync_at = now + RESYNC
@@ -289,8 +291,34 @@ class Agent:
             self._failures, self.retry_at = 0, None
         self._prints = await asyncio.to_thread(self._store.fingerprint, self.options.destinations)
         self._telemetry.cycle(report)
+        self._say_what_is_new(before, report)
         self._notifier.ready()
         self._notifier.status(f"{report.outcome}: {report.error or report.why}"[:200])
+
+
+    def _say_what_is_new(self, before: CycleReport | None, report: CycleReport) -> None:
+        known = before.problems if before else ()
+        for problem in report.problems:
+            if problem not in known:
+                self._telemetry.event("warning", "problem", **_fields(problem))
+        held = {h.service for h in before.holds} if before else set()
+        for hold in report.holds:
+            if hold.service not in held:
+                self._telemetry.event(
+                    "warning",
+                    "held",
+                    service=hold.service or "the whole registry",
+                    reason=hold.reason,
+                    kept=hold.dropped,
+                    release=f"confsync release {hold.service or '--registry'}",
+                )
+        if report.diff:
+            self._telemetry.event("warning", "edited by another hand", diff=report.diff)
+
+
+def _fields(problem: Problem) -> dict[str, object]:
+    fields = {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)}
+    return {name: value for name, value in fields.items() if value}
 
 
 async def _run(task: Callable[[], Awaitable[None]]) -> None:
