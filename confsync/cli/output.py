@@ -72,7 +72,7 @@ def bug(exception: BaseException) -> str:
 def diff(text: str, *, color: bool) -> str:
     """Show a unified diff, coloured by its first characters."""
     lines = []
-    for line in text.split("\n"):
+    for line in text.removesuffix("\n").split("\n"):
         match line[:3], line[:1]:
             case ("---" | "+++", _):
                 style = "bold"
@@ -85,7 +85,7 @@ def diff(text: str, *, color: bool) -> str:
             case _:
                 style = ""
         lines.append(paint(printable(line, keep="\t"), style, color=color))
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
 def problem(each: Problem) -> str:
@@ -120,7 +120,7 @@ def hold(each: Hold, *, command: str) -> str:
     )
     lines = [
         f"{name}: {printable(each.reason)}; held since {moment(each.since)}, {again}",
-        *([f"  a release would drop {dropped}"] if dropped else []),
+        *([f"  a release would drop {dropped}"] if each.dropped else []),
         f"  to let it go: {_release(each, command)}",
     ]
     return "\n    ".join(lines)

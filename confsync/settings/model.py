@@ -67,7 +67,7 @@ class ConsulSource(ServiceSource):
 
     connections: kinds.Count = Field(default=90, ge=2, le=10_000)
     """How many connections to the agent are open at most. Consul allows one client 200 by default
-    (`http_max_conns_per_client`), 100 before 1.7."""
+    (`http_max_conns_per_client`), other programs on this host among them."""
 
     max_stale: kinds.Seconds = 10
     """An answer that its Consul server heard from the leader longer ago than this is asked again,

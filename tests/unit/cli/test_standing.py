@@ -1,0 +1,134 @@
+"""What an agent's reply looks like, also when it is another version's or hostile."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from confsync.cli import standing
+
+NOW = 1_700_003_600.0
+REPLY = {
+    "ok": True,
+    "version": "0.1.0",
+    "pid": 42,
+    "started": NOW - 3700,
+    "alive": True,
+    "paused": False,
+    "source": {"up": True, "error": "", "since": NOW - 90, "denied": ["se\ncret"], "notes": []},
+    "haproxy": {
+        "running": True,
+        "version": "2.6.12",
+        "worker_pid": 77,
+        "old_workers": [{"pid": 1}],
+        "loading": False,
+        "notes": ["no socket"],
+    },
+    "report": {
+        "outcome": "reloaded",
+        "why": "web changed",
+        "services": 3,
+        "servers": 12,
+        "stages": {"plan": 1.5, "apply": 30.0},
+        "finished": NOW - 5,
+        "error": "",
+        "detail": "",
+        "notes": ["no socket"],
+    },
+    "holds": [
+        {
+            "service": "web",
+            "reason": "lost 3 of 4",
+            "since": NOW - 30,
+            "dropped": ["10.0.0.1:80"],
+            "until": 0,
+        }
+    ],
+    "problems": [{"what": "port 0", "service": "x", "instance": "x-1", "dropped": True}],
+    "next_retry": 4.0,
+    "exit_code": 4,
+}
+
+GOLDEN = """\
+confsync 0.1.0, pid 42, running for 1 h 1 min
+source:   answers for 1 min 30 s
+haproxy:  2.6.12 runs, worker 77, 1 old worker finishing
+cycle:    reloaded, 5 s ago, 32 ms: 3 services, 12 servers (web changed)
+retry:    in 4 s
+Problems
+  - service x, instance x-1: port 0; left out
+Held
+  - web: lost 3 of 4; held since 2023-11-14 23:12:50 UTC, by itself only when it fills again
+      a release would drop 10.0.0.1:80
+      to let it go: `confsync release web`
+Notes
+  - denied to the token: "se\\ncret"
+  - no socket
+"""
+
+
+def test_status() -> None:
+    assert standing.status(REPLY, now=NOW, color=False) == GOLDEN
+
+
+def test_trouble() -> None:
+    reply = {
+        "alive": False,
+        "paused": True,
+        "source": {"up": False, "error": "refused"},
+        "haproxy": {"running": False, "why": "stopped"},
+        "report": {"outcome": "failed", "error": "no\nway", "detail": "a\n\x1bb", "finished": NOW},
+    }
+    lines = standing.status(reply, now=NOW, color=False).splitlines()[1:]
+    assert lines == [
+        "stuck: a cycle does not end",
+        "paused: nothing is written or applied; `confsync resume` ends it",
+        "source:   does not answer: refused",
+        "haproxy:  does not run: stopped",
+        "cycle:    failed, 0.0 s ago, 0 ms: 0 services, 0 servers",
+        "error:    no\\nway",
+        "  a",
+        "  \\x1bb",
+    ]
+
+
+def test_an_agent_that_just_started() -> None:
+    text = standing.status({"alive": True, "haproxy": None, "report": None}, now=NOW, color=False)
+    assert "haproxy:  not looked at yet\ncycle:    none yet\n" in text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(sorted(REPLY)), JSON, st.data())
+def test_any_reply_can_be_shown(key: str, value: object, data: st.DataObject) -> None:
+    reply: dict[str, object] = {**REPLY, key: value}
+    inner = REPLY[key]
+    if isinstance(inner, list) and isinstance(inner[0], dict):
+        name = data.draw(st.sampled_from(sorted(inner[0])))
+        reply[key] = [{**inner[0], name: value}, value]
+    elif isinstance(inner, dict):
+        name = data.draw(st.sampled_from(sorted(inner)))
+        reply[key] = {**inner, name: value}
+    for text in (standing.status(reply, now=NOW, color=False), standing.release(reply, now=NOW)):
+        assert text.replace("\n", "").isprintable()
+
+
+def test_release() -> None:
+    assert standing.release({"holds": []}, now=NOW) == "nothing is held\n"
+    text = standing.release({"holds": REPLY["holds"], "released": []}, now=NOW)
+    assert "web: lost 3 of 4; held since" in text
+    assert "for 30 s so far" in text
+    text = standing.release({"released": ["web", "a\nb"]}, now=NOW)
+    assert text == 'let go with the next cycle: web, "a\\nb"\n'
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(-1, "0.0 s"), (0.25, "0.2 s"), (59, "59 s"), (3600, "1 h 0 min"), (90_061, "1 d 1 h")],
+)
+def test_span(seconds: float, shown: str) -> None:
+    assert standing.span(seconds) == shown
