@@ -21,7 +21,7 @@ IMAGES = {
 }
 
 
-class Missing(Exception):  # noqa: N818 - a condition of the machine, not a fault of the code
+class Missing(Exception):
     """This machine lacks a piece of the test bed; the message names it and the cure."""
 
     def __init__(self, piece: str) -> None:

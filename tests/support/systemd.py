@@ -60,7 +60,11 @@ class SystemdHost:
         argv += ["--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"]
         argv += ["-v", "/sys/fs/cgroup:/sys/fs/cgroup:rw", self._image, "/lib/systemd/systemd"]
         _run(argv)
-        wait_until(self._up, f"systemd in {self.name}", timeout=60)
+        try:
+            wait_until(self._up, f"systemd in {self.name}", timeout=60)
+        except TimeoutError as error:
+            state = self.sh("systemctl is-system-running; systemctl list-jobs", check=False)
+            raise TimeoutError(f"{error}: {state.out}{state.err}") from None
 
     def close(self) -> None:
         subprocess.run(["docker", "rm", "-fv", self.name], capture_output=True, check=False)

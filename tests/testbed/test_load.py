@@ -34,7 +34,7 @@ def test_reloads_lose_nothing_with_the_option(
 ) -> None:
     count = soak.n(20, 500)
     report = reloads_under_load(haproxy, backends, count=count, idle_close_on_response=True)
-    assert report.failed_as == {}
+    assert report.failed_as == {}, report.failures
     assert report.streams_opened == report.streams_alive == 2
     assert report.ok >= count * 30
 
@@ -45,7 +45,7 @@ def test_control_reloads_lose_requests_without_the_option(
 ) -> None:
     report = reloads_under_load(haproxy, backends, count=10, idle_close_on_response=False)
     assert report.failed_as["keepalive eof_on_reused"] > 0
-    assert report.cut_streams == 0
+    assert report.cut_streams == 0, report.failures
 
 
 @pytest.mark.parametrize("haproxy_version", ["2.6"], indirect=True)
