@@ -19,7 +19,7 @@ from tests.support import machine
 from tests.support.backend import Backends
 from tests.support.consul import Consul
 from tests.support.haproxy import VERSIONS, Haproxy
-from tests.support.systemd import SystemdHost
+from tests.support.systemd import SystemdHost, program_tree
 
 HERE = Path(__file__).parent
 MARKERS = {"integration": "integration", "testbed": "integration", "systemd": "systemd"}
@@ -124,3 +124,9 @@ def systemd_host() -> Iterator[SystemdHost]:
     """A container with systemd as its first process."""
     with SystemdHost() as host:
         yield host
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built project with its dependencies, for `systemd_host.install(program)`."""
+    return program_tree(HERE.parent, tmp_path_factory.mktemp("program"))

@@ -1,5 +1,7 @@
 """The systemd container is a machine: units run, files arrive, load runs inside it."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.backend import Backends
@@ -23,3 +25,8 @@ def test_units_files_and_load(systemd_host: SystemdHost) -> None:
         with Load(port, python=systemd_host.python, servers=["inside"], seconds=60) as load:
             load.wait_ok(50)
         assert load.report().failed == 0
+
+
+def test_the_program_runs_inside(systemd_host: SystemdHost, program: Path) -> None:
+    command = systemd_host.install(program)
+    assert systemd_host.sh(f"{command} --version").out.startswith("confsync ")
