@@ -96,9 +96,9 @@ class Watch:
     def _list(self, news: News[Listing]) -> None:
         self._roster.relist(news.value, fell=news.fell)
         self._first_list.set()
-        if self._way is not None:
-            self._way.listed(moved=news.moved)
         self._judge()
+        if self._way is not None and not self._crowded.is_set():
+            self._way.listed(moved=news.moved)
 
     def _room(self) -> int:
         """Count the services that can be watched one by one."""
@@ -118,10 +118,12 @@ class Watch:
         while True:
             self._crowded.clear()
             self._way = await self._choose()
+            self._judge()  # the list may have changed while the nodes were asked for
             async with asyncio.TaskGroup() as group:
                 task = group.create_task(self._way.run(), name="consul way")
                 await self._crowded.wait()
-                # What was known stays published until the next way has read it anew.
+                # What is known stays published until the next way has read it anew.
+                self._way = None
                 task.cancel()
 
     async def _choose(self) -> Way:
