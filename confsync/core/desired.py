@@ -216,7 +216,8 @@ def _number(typed: list[_Typed], slug: str, work: _Work) -> None:
     for one in typed:
         key = f"{slug}/{one.server.server}"
         work.known.add(key)
-        if (settled := work.ids.get(key)) is None or settled in used:
+        settled = work.ids.get(key, 0)
+        if settled in used or not naming.FIRST_ID <= settled < naming.LAST_ID:
             later.append(one)
         else:
             used[settled] = key

@@ -25,7 +25,7 @@ _HOST = re.compile(
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*", re.ASCII)
 
 FIRST_ID = 65_536
-_IDS = 2**31 - FIRST_ID
+LAST_ID = 2**31
 
 
 class Untypable(ValueError):
@@ -143,4 +143,6 @@ def server_id(address: str, port: int, salt: int = 0) -> int:
     the keys at a reload after a runtime change, with these none.
     """
     text = f"{address} {port}" + (f" {salt}" if salt else "")
-    return FIRST_ID + int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % _IDS
+    return FIRST_ID + int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % (
+        LAST_ID - FIRST_ID
+    )

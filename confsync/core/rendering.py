@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 import jinja2
+from jinja2.exceptions import SecurityError
 
-from confsync.core import sandbox, views
+from confsync.core import isolation, sandbox, views
 from confsync.core.untrusted import Opaque, Refusal, Refusals, shown
 from confsync.domain.loadbalancer import Backend, LoadBalancer, Problem
 from confsync.domain.rendered import Language, RenderedConfig, RenderedFile, Template, TemplateSet
@@ -19,6 +20,9 @@ from confsync.errors import RenderError
 
 ROUNDS = 8
 """Renders at most. Each round but the first leaves something out, and almost all need two."""
+
+LEAST = 3
+"""Instances that must lack a meta key before the template is to blame."""
 
 _ANY = (
     jinja2.TemplateError,
@@ -31,6 +35,14 @@ _ANY = (
     MemoryError,
 )
 """What code in a template can raise."""
+
+_FAULTY = (
+    jinja2.TemplateSyntaxError,
+    jinja2.UndefinedError,
+    sandbox.Forbidden,
+    SecurityError,
+)
+_UNLUCKY = (sandbox.Unlucky, sandbox.NoItem)
 
 
 @dataclass(slots=True)
@@ -76,11 +88,12 @@ class Renderer:
         problems: list[Problem] = []
         for _ in range(ROUNDS):
             refusals = Refusals()
-            files, failed = self._round(lb, refusals)
+            files, failures = self._round(lb, refusals)
             if not refusals.found:
-                if failed is not None:
-                    raise failed
-                return self._config(files), tuple(problems)
+                if not failures:
+                    return self._config(files), tuple(problems)
+                refusals.found |= self._blamed(lb, *failures[0])
+            _demanded(lb, refusals.found)
             problems += _problems(lb, refusals.found.values())
             lb = _without(lb, refusals.found)
         raise RenderError(
@@ -92,16 +105,16 @@ class Renderer:
 
     def _round(
         self, lb: LoadBalancer, refusals: Refusals
-    ) -> tuple[list[RenderedFile], RenderError | None]:
+    ) -> tuple[list[RenderedFile], list[tuple[int, RenderError]]]:
         """Render once. A failure after a refusal may be due to it, so it is only handed back."""
         context = _context(lb, refusals)
         files: list[RenderedFile] = []
-        failed: RenderError | None = None
+        failures: list[tuple[int, RenderError]] = []
         for place, template in enumerate(self._templates.templates):
             try:
                 text = self._text(place, template, context)
             except RenderError as error:
-                failed = failed or error
+                failures.append((place, error))
                 continue
             files.append(
                 RenderedFile(
@@ -112,7 +125,49 @@ class Renderer:
                     seen_as=template.seen_as,
                 )
             )
-        return files, failed
+        return files, failures
+
+    def _blamed(
+        self, lb: LoadBalancer, place: int, failed: RenderError
+    ) -> dict[tuple[str, str], Refusal]:
+        """Find the instances, or else the services, whose data makes a template fail.
+
+        Raises `failed` when it is not the data: an undefined name, or a failure that most share.
+        """
+        template = self._templates.templates[place]
+
+        def attempt(some: LoadBalancer) -> RenderError | None:
+            try:
+                self._text(place, template, _context(some, Refusals()))
+            except RenderError as error:
+                return error
+            return None
+
+        if not _by_data(failed) or attempt(LoadBalancer()) is not None:
+            raise failed
+        found: list[tuple[tuple[str, str], RenderError]]
+        if attempt(_only(lb, frozenset())) is None:
+            servers = [(b.slug, i.server) for b in lb.backends for i in b.instances]
+            found = isolation.culprits(servers, lambda some: attempt(_only(lb, frozenset(some))))
+        else:
+            found = [
+                ((backend.slug, ""), error)
+                for backend, error in isolation.culprits(
+                    lb.backends, lambda some: attempt(replace(lb, backends=tuple(some)))
+                )
+            ]
+        if not found:
+            raise failed
+        return {
+            (slug, server): Refusal(
+                service=slug,
+                server=server,
+                what=f"makes the template fail: {error.what}",
+                template=error.template,
+                line=error.line,
+            )
+            for (slug, server), error in found
+        }
 
     def _text(self, place: int, template: Template, context: _Context) -> str:
         try:
@@ -172,7 +227,7 @@ def _problems(lb: LoadBalancer, refused: Iterable[Refusal]) -> list[Problem]:
     ids = {(b.slug, i.server): i.id for b in lb.backends for i in b.instances}
     return [
         Problem(
-            what=f"its {refusal.what}",
+            what=refusal.what,
             service=shown(names.get(refusal.service, refusal.service)),
             instance=shown(ids.get((refusal.service, refusal.server), refusal.server)),
             template=refusal.template,
@@ -180,6 +235,35 @@ def _problems(lb: LoadBalancer, refused: Iterable[Refusal]) -> list[Problem]:
         )
         for refusal in refused
     ]
+
+
+def _demanded(lb: LoadBalancer, refused: dict[tuple[str, str], Refusal]) -> None:
+    """Blame the template when it demands a meta key that most instances lack.
+
+    Leaving them all out would be an outage made of a typo; a failed render changes nothing.
+    """
+    missing = [refusal for refusal in refused.values() if refusal.missing]
+    instances = sum(len(backend.instances) for backend in lb.backends)
+    if len(missing) >= LEAST and 2 * len(missing) > instances:
+        raise RenderError(
+            f"{missing[0].what} in {len(missing)} of {instances} instances",
+            template=missing[0].template,
+            line=missing[0].line,
+            remedy='where a key may be missing, use meta.get("...")',
+        )
+
+
+def _by_data(error: RenderError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, _UNLUCKY) or not isinstance(cause, _FAULTY)
+
+
+def _only(lb: LoadBalancer, servers: frozenset[tuple[str, str]]) -> LoadBalancer:
+    def left(backend: Backend) -> Backend:
+        kept = tuple(i for i in backend.instances if (backend.slug, i.server) in servers)
+        return replace(backend, instances=kept)
+
+    return replace(lb, backends=tuple(left(b) for b in lb.backends))
 
 
 def _without(lb: LoadBalancer, refused: dict[tuple[str, str], Refusal]) -> LoadBalancer:

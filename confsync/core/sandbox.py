@@ -51,6 +51,14 @@ class Forbidden(jinja2.TemplateRuntimeError):
     """A template does what could turn harmless text into white space, or prints what is no text."""
 
 
+class Unlucky(Forbidden):
+    """The same, but it depends on the data: with other values the template is right."""
+
+
+class NoItem(jinja2.UndefinedError):
+    """A list or table lacks what was looked up."""
+
+
 def printable(value: Any) -> Any:
     """Let text and numbers through to the output, and say what else cannot be printed."""
     kind = type(value)
@@ -61,10 +69,10 @@ def printable(value: Any) -> Any:
     if isinstance(value, jinja2.Undefined):
         return str(value)  # raises with the name
     if value is None:
-        raise Forbidden("nothing to print (none): use |default(..., true) or test for it")
+        raise Unlucky("nothing to print (none): use |default(..., true) or test for it")
     if isinstance(value, str | float) or (isinstance(value, int) and kind is not bool):
         return value
-    raise Forbidden(f"a {_kind(value)} cannot be printed: name what of it you want")
+    raise Forbidden(f"{views.article(_kind(value))} cannot be printed: name what of it you want")
 
 
 def _kind(value: object) -> str:
@@ -84,7 +92,7 @@ def _kind(value: object) -> str:
 def _whole(text: object) -> None:
     """Keep what `quote` made whole: a cut could end a quotation elsewhere."""
     if isinstance(text, str) and _CUT.search(text):
-        raise Forbidden("a text with quoting in it cannot be cut or changed: print it as it is")
+        raise Unlucky("a text with quoting in it cannot be cut or changed: print it as it is")
 
 
 def _inert(text: object, where: str) -> None:
@@ -201,7 +209,7 @@ def _multiplied(left: Any, right: Any) -> Any:
     for one, times in ((left, right), (right, left)):
         if isinstance(one, str | list | tuple) and isinstance(times, int):
             if len(one) * times > LONGEST_REPEAT:
-                raise Forbidden(f"* may make at most {LONGEST_REPEAT} characters or items")
+                raise Unlucky(f"* may make at most {LONGEST_REPEAT} characters or items")
             _whole(one)
     return left * right
 
@@ -209,7 +217,7 @@ def _multiplied(left: Any, right: Any) -> Any:
 def _power(left: Any, right: Any) -> Any:
     if isinstance(left, int | float) and isinstance(right, int | float):
         if abs(left) > 10**6 or abs(right) > 64:
-            raise Forbidden("** is for small numbers")
+            raise Unlucky("** is for small numbers")
         return left**right
     return _refused_or_raise(left, right)
 
@@ -232,7 +240,7 @@ def _quote_for(language: Language) -> Callable[[Any], str]:
         try:
             return quoting.quote(_string(value), language, trusted=True)
         except quoting.Unquotable as error:
-            raise Forbidden(f"cannot quote this text: it {error}") from None
+            raise Unlucky(f"cannot quote this text: it {error}") from None
 
     return quote
 
@@ -353,11 +361,11 @@ class Environment(sandbox.SandboxedEnvironment):
                 getattr(obj, attribute) if attribute in _OF_DICTS else self.getitem(obj, attribute)
             )
         if isinstance(obj, list | tuple):
-            if attribute in _OF_LISTS and hasattr(obj, attribute):
-                return getattr(obj, attribute)
+            if attribute in _OF_LISTS or attribute in getattr(obj, "_fields", ()):  # groupby's
+                return getattr(obj, attribute, None)
         elif type(obj).__module__.startswith("jinja2."):
             return super().getattr(obj, attribute)
-        return self.undefined(hint=f"a {_kind(obj)} has no {attribute!r} here")
+        return self.undefined(hint=f"{views.article(_kind(obj))} has no {attribute!r} here")
 
     def _method(self, text: str, name: str) -> Any:
         if name in _CUTTING:
@@ -401,7 +409,7 @@ class Environment(sandbox.SandboxedEnvironment):
             try:
                 return obj[argument]
             except (TypeError, LookupError):
-                return self.undefined(obj=obj, name=argument)
+                return self.undefined(obj=obj, name=argument, exc=NoItem)
         return super().getitem(obj, argument)
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:

@@ -36,7 +36,7 @@ class Refusal:
     """A text that a template tried to print.
 
     `service`, `server`: the slug and the server's name; without `server` the whole service is to be
-    left out. `template`, `line`: where.
+    left out. `missing`: it was a meta key that the instance lacks. `template`, `line`: where.
     """
 
     service: str
@@ -44,6 +44,7 @@ class Refusal:
     what: str
     template: str
     line: int
+    missing: bool = False
 
 
 @dataclass(slots=True)
@@ -52,12 +53,17 @@ class Refusals:
 
     found: dict[tuple[str, str], Refusal] = field(default_factory=dict)
 
-    def add(self, service: str, server: str, what: str) -> "Placeholder":
+    def add(self, service: str, server: str, what: str, *, missing: bool = False) -> "Placeholder":
         """Note a refusal with the template's line, found among the callers."""
         if (service, server) not in self.found:
             template, line = _caller(inspect.currentframe())
             self.found[service, server] = Refusal(
-                service=service, server=server, what=what, template=template, line=line
+                service=service,
+                server=server,
+                what=what,
+                template=template,
+                line=line,
+                missing=missing,
             )
         return PLACEHOLDER
 
@@ -93,9 +99,11 @@ class Origin:
     server: str
     field: str
 
-    def refuse(self, what: str) -> Placeholder:
+    def refuse(self, what: str, *, missing: bool = False) -> Placeholder:
         """Note a refusal."""
-        return self.refusals.add(self.service, self.server, f"{self.field} {what}")
+        return self.refusals.add(
+            self.service, self.server, f"its {self.field} {what}", missing=missing
+        )
 
 
 class Refusing:
@@ -192,7 +200,7 @@ class Missing(Refusing):
         self._origin = origin
 
     def _refuse(self) -> Placeholder:
-        return self._origin.refuse("is missing")
+        return self._origin.refuse("is missing", missing=True)
 
     def _no(self, _other: object = None) -> bool:
         self._refuse()

@@ -5,12 +5,17 @@ sandbox.py; typed values pass as they are, the registry's texts wrapped (untrust
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, Self
 
 from confsync.core import naming, untrusted
 from confsync.core.untrusted import Missing, Opaque, Origin, Refusals
 from confsync.domain.loadbalancer import Backend, Server
 from confsync.domain.rendered import VarValue
+
+
+def article(kind: str) -> str:
+    """Put a or an before a noun."""
+    return f"an {kind}" if kind[0] in "aeio" else f"a {kind}"
 
 
 class View:
@@ -22,10 +27,12 @@ class View:
 
     def unknown(self, name: object) -> str:
         """Say that there is no such field, and which there are."""
-        return f"a {self.KIND} has no {name!r}; it has {', '.join(sorted(self.FIELDS))}"
+        return f"{article(self.KIND)} has no {name!r}; it has {', '.join(sorted(self.FIELDS))}"
 
     def _whole(self, *_args: object) -> NoReturn:
-        raise TypeError(f"a {self.KIND} cannot be printed as a whole: name one of its fields")
+        raise TypeError(
+            f"{article(self.KIND)} cannot be printed as a whole: name one of its fields"
+        )
 
     __str__ = __repr__ = __format__ = __html__ = _whole
 
@@ -140,6 +147,11 @@ class ServiceView(View):
         """Give one of FIELDS."""
         return self._values[name]
 
+    def named(self, name: str | Opaque) -> Self:
+        """Take a name that a template holds already."""
+        self._values["name"] = name
+        return self
+
 
 class Facts(View):
     """A few fixed facts: `confsync`, `target`."""
@@ -199,6 +211,8 @@ def finder(
         text = untrusted.reveal(name)
         if text in services:
             return services[text]
-        return ServiceView(Backend(name=text, slug=naming.slug(text)), refusals)
+        empty = ServiceView(Backend(name=text, slug=naming.slug(text)), refusals)
+        # A refusal is then about where the name came from: there is no service to leave out.
+        return empty.named(name)
 
     return service

@@ -1,0 +1,366 @@
+import random
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from confsync.core import naming
+from confsync.core.desired import REMEMBERED, desired
+from confsync.domain.catalog import Catalog, Instance, Service, Status
+
+PASSING = frozenset({Status.PASSING})
+
+
+def instance(name="web-1", address="10.0.0.1", port=80, **more):
+    return Instance(id=name, address=address, port=port, **more)
+
+
+def catalog(**services):
+    return Catalog(
+        services=tuple(
+            service
+            if isinstance(service, Service)
+            else Service(name=name, instances=tuple(service))
+            for name, service in services.items()
+        )
+    )
+
+
+def one(*instances, **more):
+    """The backend `web` of these instances, and the problems."""
+    lb, _ = desired(catalog(web=instances), **({"statuses": PASSING} | more))
+    (backend,) = lb.backends
+    return backend, lb.problems
+
+
+def servers(backend):
+    return [i.server for i in backend.instances]
+
+
+def test_an_instance_becomes_a_typed_server():
+    backend, problems = one(
+        instance(
+            address="2001:DB8::1",
+            port=8080,
+            tags=("b", "a b"),
+            meta=(("k", "v"),),
+            weight=3,
+            node="n1",
+            datacenter="dc1",
+        )
+    )
+    (server,) = backend.instances
+    assert (server.server, server.address, server.port) == ("2001:db8::1:8080", "2001:db8::1", 8080)
+    assert server.server_id == naming.server_id("2001:db8::1", 8080)
+    assert (server.weight, server.status, server.id) == (3, Status.PASSING, "web-1")
+    assert (server.tags, server.meta) == (("b", "a b"), (("k", "v"),))
+    assert (server.node, server.datacenter) == ("n1", "dc1")
+    assert problems == ()
+
+
+def test_backends_are_sorted_by_slug_and_keep_their_names():
+    lb, _ = desired(catalog(web=[], api=[], **{"Z z": []}), statuses=PASSING)
+    assert [(b.name, b.slug) for b in lb.backends] == [
+        ("Z z", naming.slug("Z z")),
+        ("api", "api"),
+        ("web", "web"),
+    ]
+    (problem,) = lb.problems
+    assert (problem.service, problem.dropped) == ("Z z", False)
+
+
+def test_a_reserved_name_gets_a_hash():
+    lb, _ = desired(catalog(stats=[]), statuses=PASSING, reserved=frozenset({"stats"}))
+    assert lb.backends[0].slug.startswith("stats-")
+    assert lb.problems[0].what.endswith(lb.backends[0].slug)
+
+
+def test_instances_are_sorted_by_number_and_other_statuses_are_absent():
+    backend, _ = one(
+        instance("a", "10.0.0.10"),
+        instance("b", "10.0.0.9", 90),
+        instance("c", "10.0.0.9", 9),
+        instance("d", "10.0.0.8", status=Status.CRITICAL),
+        instance("e", "10.0.0.7", status=Status.MAINTENANCE),
+        instance("f", "10.0.0.6", status=Status.WARNING),
+    )
+    assert servers(backend) == ["10.0.0.9:9", "10.0.0.9:90", "10.0.0.10:80"]
+    assert backend.absent == (
+        ("10.0.0.6:80", Status.WARNING),
+        ("10.0.0.7:80", Status.MAINTENANCE),
+        ("10.0.0.8:80", Status.CRITICAL),
+    )
+
+
+def test_warning_is_served_when_the_settings_say_so():
+    backend, _ = one(
+        instance(status=Status.WARNING), statuses=frozenset({Status.PASSING, Status.WARNING})
+    )
+    assert servers(backend) == ["10.0.0.1:80"]
+    assert backend.absent == ()
+
+
+def test_tags_are_the_union_of_all_instances_served_or_not():
+    backend, _ = one(
+        instance("a", tags=("y", "x")),
+        instance("b", "10.0.0.2", tags=("x", "z"), status=Status.CRITICAL),
+        instance("c", "nonsense!", tags=("w",)),
+    )
+    assert backend.tags == ("x", "y", "z")
+
+
+@pytest.mark.parametrize("port", [0, -1, 65_536, 70_000, 10**400])
+def test_a_port_that_is_none_costs_its_instance(port):
+    backend, (problem,) = one(instance(port=port), instance("web-2", "10.0.0.2"))
+    assert servers(backend) == ["10.0.0.2:80"]
+    assert (problem.instance, problem.dropped) == ("web-1", True)
+    assert len(problem.what) < 100
+
+
+def test_an_address_that_is_none_costs_its_instance():
+    backend, (problem,) = one(instance("bad\nid", "127.0.0.1:80"), instance("web-2", "10.0.0.2"))
+    assert servers(backend) == ["10.0.0.2:80"]
+    assert problem.instance == r"'bad\nid'"
+    assert problem.service == "web"
+
+
+def test_registrators_udp_twin_is_left_out():
+    backend, (problem,) = one(instance("h:c:53"), instance("h:c:53:udp"))
+    assert servers(backend) == ["10.0.0.1:80"]
+    assert (problem.instance, problem.dropped) == ("h:c:53:udp", True)
+
+
+@pytest.mark.parametrize(
+    ("address", "loop"),
+    [
+        ("10.0.0.1", ("10.0.0.1", 80)),
+        ("::ffff:10.0.0.1", ("10.0.0.1", 80)),
+        ("127.0.0.1", ("*", 80)),
+        ("127.0.0.9", ("0.0.0.0", 80)),
+        ("::1", ("::", 80)),
+        ("LOCALHOST", ("*", 80)),
+    ],
+)
+def test_haproxys_own_listeners_are_loops(address, loop):
+    backend, (problem,) = one(instance(address=address), loops=frozenset({loop}))
+    assert backend.instances == ()
+    assert problem.dropped
+    assert "loop" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("address", "loop"),
+    [
+        ("10.0.0.1", ("10.0.0.1", 81)),
+        ("10.0.0.1", ("*", 80)),
+        ("127.0.0.1", ("10.0.0.1", 80)),
+        ("127.example", ("*", 80)),
+    ],
+)
+def test_what_is_no_loop(address, loop):
+    backend, problems = one(instance(address=address), loops=frozenset({loop}))
+    assert len(backend.instances) == 1
+    assert problems == ()
+
+
+@pytest.mark.parametrize(
+    ("registry", "meta", "weight", "remarks"),
+    [
+        (1, None, 1, 0),
+        (0, None, 0, 0),
+        (256, None, 256, 0),
+        (257, None, 256, 1),
+        (-3, None, 0, 1),
+        (1, "7", 7, 0),
+        (9, "0", 0, 0),
+        (1, "-5", 0, 1),
+        (1, "9999999999", 256, 1),
+        (2, "heavy", 2, 1),
+        (2, "1.5", 2, 1),
+        (2, "", 2, 1),
+        (2, "٣", 2, 1),
+        (2, "3\n", 2, 1),
+        (300, "9" * 5000, 256, 2),
+    ],
+)
+def test_meta_weight_wins_and_is_clamped(registry, meta, weight, remarks):
+    pairs = () if meta is None else (("weight", meta),)
+    backend, problems = one(instance(weight=registry, meta=pairs))
+    assert backend.instances[0].weight == weight
+    assert len(problems) == remarks
+    assert not any(p.dropped for p in problems)
+    assert all(len(p.what) < 200 and "\n" not in p.what for p in problems)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"status": Status.PASSING}, {"status": Status.CRITICAL, "modify_index": 9}),
+        ({"status": Status.WARNING}, {"status": Status.MAINTENANCE}),
+        ({"modify_index": 9}, {"modify_index": 3}),
+        ({"name": "a"}, {"name": "b"}),
+    ],
+)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_of_two_registrations_of_one_server_the_likelier_is_kept(first, second, swapped):
+    better, worse = instance(**{"name": "x"} | first), instance(**{"name": "y"} | second)
+    backend, (problem,) = one(
+        *((worse, better) if swapped else (better, worse)), statuses=frozenset(Status)
+    )
+    assert [i.id for i in backend.instances] == [better.id]
+    assert (problem.instance, problem.dropped) == (worse.id, False)
+    assert better.id in problem.what
+
+
+def test_one_server_under_two_services_is_kept_in_both_with_a_remark():
+    lb, _ = desired(
+        catalog(
+            new=[instance("n", modify_index=9)],
+            old=[instance("o", modify_index=3)],
+            other=[instance("p", port=81)],
+        ),
+        statuses=PASSING,
+    )
+    assert [len(b.instances) for b in lb.backends] == [1, 1, 1]
+    (problem,) = lb.problems
+    assert (problem.service, problem.instance, problem.dropped) == ("old", "o", False)
+    assert problem.what == (
+        "10.0.0.1:80 is registered under 2 services (new, old); new registered last"
+    )
+
+
+def test_without_an_index_both_get_the_remark():
+    lb, _ = desired(catalog(a=[instance()], b=[instance()]), statuses=PASSING)
+    assert [p.service for p in lb.problems] == ["a", "b"]
+
+
+def test_a_denied_service_keeps_its_instances():
+    lb, _ = desired(
+        catalog(web=Service(name="web", instances=(instance(),), denied=True)), statuses=PASSING
+    )
+    assert len(lb.backends[0].instances) == 1
+    assert (lb.problems[0].service, lb.problems[0].dropped) == ("web", False)
+
+
+def test_names_that_differ_by_case_are_remarked_on():
+    lb, _ = desired(catalog(WEB=[], web=[], Web=[]), statuses=PASSING)
+    assert [p.service for p in lb.problems] == ["WEB", "Web"]
+
+
+@pytest.fixture(scope="module")
+def collision():
+    """Two servers whose hashes are equal: among 300,000 there are about 20 such pairs."""
+    seen = {}
+    for host, port in product(range(1, 101), range(1, 3001)):
+        address = f"10.0.0.{host}"
+        number = naming.server_id.__wrapped__(address, port)
+        if number in seen:
+            return seen[number], (address, port)
+        seen[number] = (address, port)
+    raise AssertionError
+
+
+def test_equal_ids_are_settled_once(collision):
+    (a, p), (b, q) = collision
+    first, second = instance("1", a, p), instance("2", b, q)
+
+    def ids(recorded, *instances):
+        lb, after = desired(catalog(web=instances), statuses=PASSING, ids=recorded)
+        return {i.id: i.server_id for i in lb.backends[0].instances}, after
+
+    alone, nothing = ids({}, first)
+    assert nothing == {}
+    both, recorded = ids({}, first, second)
+    assert both["1"] != both["2"]
+    assert len(recorded) == 2
+    assert ids(recorded, second, first) == (both, recorded)
+    # Either may go and come back, whatever it would be given if it were new.
+    for left in (first, second):
+        found, after = ids(recorded, left)
+        assert found == {left.id: both[left.id]}
+        assert set(after) == set(recorded)
+        assert ids(after, first, second)[0] == both
+    # In another backend there is nothing to settle.
+    lb, none = desired(catalog(x=[first], y=[second]), statuses=PASSING)
+    assert none == {}
+    assert len({i.server_id for b in lb.backends for i in b.instances}) == 1
+    assert alone["1"] in both.values()
+
+
+def test_a_record_that_gives_two_servers_one_id_is_not_followed():
+    recorded = {"web/10.0.0.1:80": 70_000, "web/10.0.0.2:80": 70_000}
+    lb, after = desired(
+        catalog(web=[instance("a"), instance("b", "10.0.0.2")]), statuses=PASSING, ids=recorded
+    )
+    numbers = [i.server_id for i in lb.backends[0].instances]
+    assert numbers == [70_000, naming.server_id("10.0.0.2", 80)]
+    assert after == {"web/10.0.0.1:80": 70_000}
+
+
+@pytest.mark.parametrize("number", [0, 65_535, 2**31, -1])
+def test_a_record_with_an_id_out_of_range_is_not_followed(number):
+    lb, after = desired(
+        catalog(web=[instance()]), statuses=PASSING, ids={"web/10.0.0.1:80": number}
+    )
+    assert lb.backends[0].instances[0].server_id == naming.server_id("10.0.0.1", 80)
+    assert after == {}
+
+
+def test_the_record_forgets_what_is_long_gone():
+    recorded = {f"gone/10.0.0.1:{n}": 70_000 + n for n in range(REMEMBERED + 5)}
+    _, after = desired(catalog(web=[]), statuses=PASSING, ids=recorded)
+    assert len(after) == REMEMBERED
+    assert next(iter(after)) == "gone/10.0.0.1:5"
+
+
+TEXT = st.text(max_size=6)
+INSTANCES = st.builds(
+    Instance,
+    id=TEXT,
+    address=st.sampled_from(["10.0.0.1", "10.0.0.2", "::1", "host", "0.0.0.0"]) | TEXT,
+    port=st.integers(-1, 70_000) | st.sampled_from([80, 81]),
+    status=st.sampled_from(Status),
+    tags=st.lists(TEXT, max_size=2).map(tuple),
+    meta=st.dictionaries(st.just("weight") | TEXT, TEXT, max_size=2).map(
+        lambda d: tuple(sorted(d.items()))
+    ),
+    weight=st.integers(-9, 999),
+    modify_index=st.integers(0, 5),
+)
+CATALOGS = st.dictionaries(TEXT, st.lists(INSTANCES, max_size=4), max_size=4).map(
+    lambda d: Catalog(
+        services=tuple(Service(name=n, instances=tuple(i)) for n, i in sorted(d.items()))
+    )
+)
+
+
+@given(CATALOGS, st.integers())
+def test_whatever_is_registered_what_comes_out_is_typed(found, seed):
+    lb, ids = desired(found, statuses=PASSING)
+    assert len({b.slug for b in lb.backends}) == len(found.services)
+    assert [b.slug for b in lb.backends] == sorted(b.slug for b in lb.backends)
+    for backend in lb.backends:
+        assert naming.is_legal(backend.slug)
+        assert len({i.server for i in backend.instances}) == len(backend.instances)
+        assert len({i.server_id for i in backend.instances}) == len(backend.instances)
+        for i in backend.instances:
+            assert i.server == f"{naming.address(i.address)}:{i.port}"
+            assert 0 < i.port < 65_536
+            assert 0 <= i.weight <= 256
+            assert i.status is Status.PASSING
+    for problem in lb.problems:
+        shown = problem.what + problem.service + problem.instance
+        assert shown.isprintable()
+        assert shown.isascii()
+        assert len(shown) < 2_000
+    # Nothing depends on the order of registrations.
+    mixed = random.Random(seed)
+    services = [
+        Service(name=s.name, instances=tuple(mixed.sample(s.instances, len(s.instances))))
+        for s in found.services
+    ]
+    mixed.shuffle(services)
+    again, ids_again = desired(Catalog(services=tuple(services)), statuses=PASSING)
+    if all(len({(i.id, i.node) for i in s.instances}) == len(s.instances) for s in services):
+        assert (again, ids_again) == (lb, ids)
