@@ -8,6 +8,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from typing import Self
 from urllib.parse import unquote
 
 from confsync.adapters.consul.answer import Answer
@@ -48,12 +49,12 @@ class Registry:
     # Changes
 
     async def put(
-        self, name: str, *, id: str = "", node: str = "n1", port: int = 80, address: str = ""
+        self, name: str, *, one: str = "", node: str = "n1", port: int = 80, address: str = ""
     ) -> None:
-        id = id or f"{name}-1"
+        one = one or f"{name}-1"
         self.index += 1
-        self.rows[node, id] = {
-            "ID": id,
+        self.rows[node, one] = {
+            "ID": one,
             "Service": name,
             "Address": address,
             "Port": port,
@@ -61,21 +62,21 @@ class Registry:
         }
         await self._touch(SERVICES, f"health/service/{name}", f"catalog/node-services/{node}")
 
-    async def remove(self, id: str, *, node: str = "n1") -> None:
+    async def remove(self, one: str, *, node: str = "n1") -> None:
         self.index += 1
-        row = self.rows.pop((node, id))
+        row = self.rows.pop((node, one))
         paths = [SERVICES, f"health/service/{row['Service']}", f"catalog/node-services/{node}"]
-        if self.checks.pop((node, id), "passing") != "passing":
+        if self.checks.pop((node, one), "passing") != "passing":
             paths += ["health/state/critical", "health/state/warning"]
         await self._touch(*paths)
 
-    async def check(self, id: str, status: str, *, node: str = "n1") -> None:
+    async def check(self, one: str, status: str, *, node: str = "n1") -> None:
         """Set the one check of an instance, or with an empty id the node's."""
         self.index += 1
-        before = self.checks.get((node, id), "passing")
-        self.checks[node, id] = status
+        before = self.checks.get((node, one), "passing")
+        self.checks[node, one] = status
         names = {
-            str(row["Service"]) for (n, i), row in self.rows.items() if n == node and id in {"", i}
+            str(row["Service"]) for (n, i), row in self.rows.items() if n == node and one in {"", i}
         }
         states = [f"health/state/{s}" for s in {before, status} - {"passing"}]
         await self._touch(*states, *(f"health/service/{name}" for name in names))
@@ -197,10 +198,10 @@ class Registry:
                 "Checks": [
                     {"CheckID": "c", "ServiceID": i, "Status": status}
                     for (n, i), status in self.checks.items()
-                    if n == node and i in {"", id}
+                    if n == node and i in {"", one}
                 ],
             }
-            for (node, id), row in self.rows.items()
+            for (node, one), row in self.rows.items()
             if row["Service"] == name
         ]
 
@@ -208,14 +209,14 @@ class Registry:
         """What a catalog of this registry holds: name -> (node, id, address, port, status)."""
         found: dict[str, set[tuple[str, str, str, int, Status]]] = {}
         rank = ["passing", "warning", "critical"]
-        for (node, id), row in self.rows.items():
+        for (node, one), row in self.rows.items():
             statuses = [
-                self.checks.get((node, id), "passing"),
+                self.checks.get((node, one), "passing"),
                 self.checks.get((node, ""), "passing"),
             ]
             worst = Status(max(statuses, key=rank.index))
             address = str(row["Address"]) or self.nodes[node]
-            entry = (node, id, address, int(str(row["Port"])), worst)
+            entry = (node, one, address, int(str(row["Port"])), worst)
             found.setdefault(str(row["Service"]), set()).add(entry)
         return found
 
@@ -240,7 +241,7 @@ class Watching:
         self._task: asyncio.Task[None] | None = None
         self._group = asyncio.TaskGroup()
 
-    async def __aenter__(self) -> "Watching":
+    async def __aenter__(self) -> Self:
         await self._group.__aenter__()
         watch = Watch(
             Reader(self.registry, self.options, now=time.time),

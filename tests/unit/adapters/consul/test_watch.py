@@ -22,7 +22,7 @@ async def filled(count: int = 3, nodes: int = 1) -> Registry:
         registry.nodes[f"n{number}"] = f"10.0.0.{number}"
     for number in range(count):
         for node in list(registry.nodes):
-            await registry.put(f"s{number}", id=f"s{number}-{node}", node=node)
+            await registry.put(f"s{number}", one=f"s{number}-{node}", node=node)
     return registry
 
 
@@ -86,7 +86,7 @@ async def test_answer_with_equal_content_publishes_nothing() -> None:
         await watching.until(lambda: len(registry.blocked) == 3)
         await registry.wake()
         await watching.until(lambda: len(registry.blocked) == 3)
-        await registry.put("s0", id="s0-n1")  # its index moves, nothing else
+        await registry.put("s0", one="s0-n1")  # its index moves, nothing else
         await watching.until(lambda: len(registry.asked) >= 6 + 3 + 2)
         await watching.quiet()
         assert len(watching.catalogs) == 1
@@ -98,7 +98,7 @@ async def test_new_service_joins_when_it_is_answered_and_the_others_do_not_wait(
         await watching.in_step()
         await registry.fail(DOWN, "health/service/late")
         await registry.put("late")
-        await registry.put("s0", id="s0-n1", port=81)
+        await registry.put("s0", one="s0-n1", port=81)
         await watching.until(lambda: watching.catalog.services[0].instances[0].port == 81)
         assert names(watching) == ["s0"]
         await registry.mend()
@@ -167,7 +167,7 @@ async def test_instances_without_the_tags_are_left_out_and_the_service_is_not_de
 
 async def test_name_that_no_path_can_hold_is_told_and_costs_only_itself() -> None:
     registry = await filled(1)
-    await registry.put("a/../../agent/self", id="evil")
+    await registry.put("a/../../agent/self", one="evil")
     async with Watching(registry) as watching:
         await watching.until(lambda: watching.catalogs)
         assert names(watching) == ["s0"]
@@ -250,9 +250,8 @@ async def test_bug_ends_the_watch() -> None:
 
     registry.before = broken
     with pytest.raises(BaseExceptionGroup) as caught:
-        async with Watching(registry) as watching:
+        async with Watching(registry):
             await asyncio.sleep(5)
-            raise AssertionError(watching)
     assert caught.group_contains(ZeroDivisionError)
 
 
@@ -284,7 +283,7 @@ async def test_registry_back_with_half_a_service_is_published_with_the_fall() ->
         await registry.fail(DOWN)
         await watching.until(lambda: watching.pauses)
         await registry.restart()
-        await registry.put("s0", id="s0-n1")
+        await registry.put("s0", one="s0-n1")
         await registry.mend()
         await watching.in_step()
         assert watching.catalog.index_fell
@@ -331,7 +330,7 @@ async def test_answers_without_an_index_are_polled() -> None:
         await watching.until(lambda: len(watching.pauses) > 4)
         assert set(watching.pauses) == {5}
         assert any("without an index" in note for note in watching.state.notes)
-        await registry.put("s0", id="s0-n1", port=99)
+        await registry.put("s0", one="s0-n1", port=99)
         await watching.in_step()
         registry.indexless = set()
         await watching.until(lambda: not any("index" in n for n in watching.state.notes))
@@ -398,7 +397,7 @@ async def test_service_that_turns_unreadable_is_denied_and_keeps_its_instances(
         assert before is not None
         await watching.until(lambda: len(registry.blocked) >= 3)
         registry.hidden.add("s1")
-        await registry.put("s1", id="s1-n1", port=81)
+        await registry.put("s1", one="s1-n1", port=81)
         await watching.until(lambda: watching.state.denied == ("s1",))
         after = watching.catalog.get("s1")
         assert after is not None
@@ -406,7 +405,7 @@ async def test_service_that_turns_unreadable_is_denied_and_keeps_its_instances(
         assert after.instances == before.instances
         assert ("health/service/s1", 0, Mode.CONSISTENT) in registry.asked
         registry.hidden.clear()
-        await registry.put("s1", id="s1-n1", port=82)
+        await registry.put("s1", one="s1-n1", port=82)
         await watching.in_step()
         assert watching.state.denied == ()
 
@@ -443,7 +442,7 @@ async def test_by_node_asks_one_query_a_node() -> None:
         nodes = [f"catalog/node-services/n{n}" for n in (1, 2, 3)]
         await watching.until(lambda: sorted(registry.blocked) == sorted([*small, *nodes]))
         registry.asked.clear()
-        await registry.put("s3", id="s3-n2", node="n2", port=99)
+        await registry.put("s3", one="s3-n2", node="n2", port=99)
         await watching.in_step()
         health = {path for path, _, _ in registry.asked if "health/service" in path}
         assert health == {"health/service/s3"}
@@ -454,7 +453,7 @@ async def test_by_node_nodes_come_and_go() -> None:
     async with Watching(registry, BY_NODE) as watching:
         await watching.in_step()
         await registry.node("n2", "10.0.0.2")
-        await registry.put("s1", id="s1-n2", node="n2")
+        await registry.put("s1", one="s1-n2", node="n2")
         await watching.in_step()
         await registry.node("n2", "10.9.9.9")
         await watching.in_step()
@@ -471,7 +470,7 @@ async def test_too_many_nodes_make_it_a_sweep() -> None:
         await watching.until(
             lambda: any("reads all services anew" in note for note in watching.state.notes)
         )
-        await registry.put("s1", id="s1-n5", node="n5")
+        await registry.put("s1", one="s1-n5", node="n5")
         await watching.in_step()
 
 
@@ -494,7 +493,7 @@ async def test_old_services_stay_published_while_the_way_is_changed_there_and_ba
             await registry.remove(f"s{number}-n1" if number < 9 else "s9-1")
         await watching.until(lambda: any("of its own" in note for note in watching.state.notes))
         await watching.in_step()
-        await registry.put("s0", id="s0-n1", port=99)
+        await registry.put("s0", one="s0-n1", port=99)
         await watching.in_step()
     sizes = [len(catalog.services) for catalog in watching.catalogs]
     assert min(sizes[: sizes.index(10)]) == 9
@@ -506,13 +505,11 @@ async def test_sweep_goes_on_though_one_service_fails() -> None:
     async with Watching(registry, BY_SWEEP) as watching:
         await watching.in_step()
         await registry.fail(DOWN, "health/service/s1")
-        await registry.put("s1", id="s1-n1", port=81)
+        await registry.put("s1", one="s1-n1", port=81)
         await watching.until(lambda: not watching.state.up)
         for port in (82, 83, 84):
-            await registry.put("s2", id="s2-n1", port=port)
-            await watching.until(
-                lambda port=port: held(watching.catalog)["s2"] == registry.truth()["s2"], str(port)
-            )
+            await registry.put("s2", one="s2-n1", port=port)
+            await watching.until(lambda: held(watching.catalog)["s2"] == registry.truth()["s2"])
         await registry.mend()
         await watching.in_step()
 
@@ -533,7 +530,7 @@ async def test_status_that_changed_and_changed_back_during_a_read_is_not_kept() 
 
         registry.before = critical
         registry.asked.clear()
-        await registry.put("s1", id="s1-n1", port=81)
+        await registry.put("s1", one="s1-n1", port=81)
         await watching.until(lambda: registry.checks)
         await watching.quiet()
         slow = registry.held.pop(path)
@@ -552,7 +549,7 @@ async def test_instance_that_came_and_went_during_a_read_is_not_kept() -> None:
         path = "health/service/s1"
         registry.held[path] = asyncio.Event()
         registry.asked.clear()
-        await registry.put("s1", id="brief")
+        await registry.put("s1", one="brief")
         await watching.until(lambda: (path, 0, Mode.DEFAULT) in registry.asked)
         await watching.quiet()
         slow = registry.held.pop(path)
@@ -578,7 +575,7 @@ async def test_whatever_happens_ends_in_step(options: ConsulOptions, seed: int) 
             one = f"s{number}-{node}"
             match chance.randrange(9):
                 case 0 | 1 | 2 if node in registry.nodes:
-                    await registry.put(f"s{number}", id=one, node=node, port=chance.randrange(9))
+                    await registry.put(f"s{number}", one=one, node=node, port=chance.randrange(9))
                 case 3 if (node, one) in registry.rows:
                     await registry.remove(one, node=node)
                 case 4 | 5 if (node, one) in registry.rows:
