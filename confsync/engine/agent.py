@@ -295,7 +295,6 @@ class Agent:
         self._notifier.ready()
         self._notifier.status(f"{report.outcome}: {report.error or report.why}"[:200])
 
-
     def _say_what_is_new(self, before: CycleReport | None, report: CycleReport) -> None:
         known = before.problems if before else ()
         for problem in report.problems:

@@ -28,10 +28,15 @@ class Applier:
         self.observed: Observed | None = None
 
     async def rehearse(
-        self, config: RenderedConfig, plan: WritePlan | ReloadPlan, draft: Draft
+        self,
+        config: RenderedConfig,
+        plan: WritePlan | ReloadPlan,
+        draft: Draft,
+        *,
+        has_live: bool = False,
     ) -> None:
-        """Stage elsewhere and check; changes nothing."""
-        staged = await self._staged(self._scratch, config, plan, draft)
+        """Stage elsewhere and check; changes nothing. `has_live`: there is a main file on disk."""
+        staged = await self._staged(self._scratch, config, plan, draft, has_live=has_live)
         await asyncio.to_thread(self._scratch.discard, staged)
 
     async def apply(
@@ -41,13 +46,15 @@ class Applier:
         observed: Observed,
         record: Record | None,
         draft: Draft,
+        *,
+        has_live: bool,
     ) -> Record:
         """Carry the plan out; returns the record of what runs now.
 
         A plan that writes nothing is promoted all the same: should its reload fail, `restore` then
         puts back what a crash may have left unconfirmed.
         """
-        staged = await self._staged(self._store, config, plan, draft)
+        staged = await self._staged(self._store, config, plan, draft, has_live=has_live)
         with draft.stage(Stage.WRITE):
             await asyncio.to_thread(self._store.promote, staged)
         digests = config.digests()
@@ -71,7 +78,13 @@ class Applier:
         )
 
     async def _staged(
-        self, store: Stager, config: RenderedConfig, plan: WritePlan | ReloadPlan, draft: Draft
+        self,
+        store: Stager,
+        config: RenderedConfig,
+        plan: WritePlan | ReloadPlan,
+        draft: Draft,
+        *,
+        has_live: bool,
     ) -> Staged:
         """Stage what the plan writes and have the set checked as it would be."""
         with draft.stage(Stage.WRITE):
@@ -83,7 +96,8 @@ class Applier:
             except CheckRejected as error:
                 why = "\n".join(filter(None, (str(error), error.detail)))
                 await asyncio.to_thread(store.discard, staged, why)
-                draft.note(*await self._live_fault())
+                if has_live:
+                    draft.note(*await self._live_fault())
                 raise
             except BaseException:
                 await asyncio.to_thread(store.discard, staged)

@@ -161,10 +161,11 @@ class Cycle:
             draft.diff = unified(config, disk)
         unknown = self._unknown(plan, disk)
         applier = self._applier()
+        has_live = disk.get(self._options.main) is not None
         if not turn.apply or turn.paused:
             draft.outcome = Outcome.PAUSED if turn.apply else Outcome.WOULD_CHANGE
             if not turn.apply:
-                await applier.rehearse(config, plan, draft)
+                await applier.rehearse(config, plan, draft, has_live=has_live)
             _refuse(unknown, adopt=turn.adopt)
             return
         _refuse(unknown, adopt=turn.adopt)
@@ -174,7 +175,9 @@ class Cycle:
         for name in unknown:
             kept = await asyncio.to_thread(self._store.keep_original, name, disk[name] or "")
             draft.note(f"{name} is adopted; what stood there is kept as {kept}")
-        self._record = await applier.apply(config, plan, observed, self._record, draft)
+        self._record = await applier.apply(
+            config, plan, observed, self._record, draft, has_live=has_live
+        )
         self.observed = applier.observed or observed
         await self._record_it(draft)
 

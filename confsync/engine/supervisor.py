@@ -70,7 +70,9 @@ async def _one(
                 following = hooks.renew()
             except ConfsyncError as error:
                 telemetry.event(
-                    "error", "settings refused, the old ones stay", error=str(error),
+                    "error",
+                    "settings refused, the old ones stay",
+                    error=str(error),
                     detail=error.detail,
                 )
                 hooks.reloaded()

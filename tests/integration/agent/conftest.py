@@ -13,6 +13,9 @@ from tests.support.haproxy import Haproxy
 from tests.support.load import Load
 
 
+QUICK = "[reload]\ninterval = 0.5\nretry = [0.5, 2]\n"
+
+
 class Site:
     """Everything of one test. Servers are named after their service and a number."""
 
@@ -35,10 +38,10 @@ class Site:
             master_socket=self.haproxy.master_socket,
             stats_socket=self.haproxy.admin_socket,
             binary=self.haproxy.binary,
-            source=source or f'[source]\naddress = "{self.consul.address}"\nwait = 5\n',
+            source=source or f'[source]\naddress = "http://{self.consul.address}"\nwait = 5\n',
             bind=f"127.0.0.1:{self.port}",
             stats_bind=f"127.0.0.1:{stats or machine.free_port()}",
-            extra=extra,
+            extra=extra or QUICK,
             template=template,
         )
 
@@ -90,6 +93,5 @@ def site(
         made.agent.stop()
 
 
-only = pytest.mark.parametrize
 on_26 = pytest.mark.parametrize("haproxy_version", ["2.6"], indirect=True)
 on_28 = pytest.mark.parametrize("haproxy_version", ["2.8"], indirect=True)

@@ -2,8 +2,10 @@
 
 import pytest
 
+from confsync.adapters.files.templates import TemplateFiles, TemplateOptions
 from tests.conftest import Soak
 from tests.integration.agent.conftest import Site
+from tests.support import machine
 
 
 def test_changes_from_consul_lose_nothing(site: Site, soak: Soak) -> None:
@@ -38,14 +40,12 @@ def test_changes_from_consul_lose_nothing(site: Site, soak: Soak) -> None:
 def test_control_the_same_load_counts_failures_without_the_option(site: Site) -> None:
     """The client of the test above does count: the built-in template without its one option."""
     builtin = site.folder / "lossy.cfg.j2"
-    from confsync.adapters.files.templates import TemplateFiles, TemplateOptions
-
     text = TemplateFiles(TemplateOptions(base=site.folder, main="x")).load().templates[0].text
     assert text.count("option idle-close-on-response") == 1
     builtin.write_text(text.replace("option idle-close-on-response", ""))
     etc = site.haproxy.etc
     variables = (
-        f'bind = "127.0.0.1:{site.port}"\ndomain = ""\nstats_bind = "127.0.0.1:0"\nlog = ""\n'
+        f'bind = "127.0.0.1:{site.port}"\ndomain = ""\nstats_bind = "127.0.0.1:{machine.free_port()}"\nlog = ""\n'
         'stats_user = ""\nstats_password = ""\nhard_stop_after = "10m"\nuser = ""\ngroup = ""\n'
         'chroot = ""\n'
     )

@@ -134,9 +134,15 @@ async def test_a_refused_candidate_leaves_everything_and_is_kept(here: World) ->
 
 
 async def test_an_old_fault_is_not_blamed_on_the_change(here: World) -> None:
+    await here.turn(catalog(web=2))
     here.haproxy.refuses = lambda _: True
     report = await here.turn(catalog(web=3))
     assert any("the live file is refused as well" in note for note in report.notes)
+
+
+async def test_a_file_that_is_not_there_yet_is_not_blamed(here: World) -> None:
+    here.haproxy.refuses = lambda _: True
+    assert (await here.turn(catalog(web=3))).notes == ()
 
 
 async def test_a_check_that_cannot_be_made_changes_nothing(here: World) -> None:
