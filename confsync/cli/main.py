@@ -39,8 +39,6 @@ def main(argv: "Sequence[str] | None" = None) -> int:
         return USAGE
     try:
         return _show(_perform(options))
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except BaseException as error:  # noqa: BLE001 - the place where everything ends
         return _explain(error, debug=options.debug)
 

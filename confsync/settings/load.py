@@ -41,7 +41,7 @@ def load(
     line for each fault.
     """
     file = sources.read(path, environ)
-    merged = _copied(file.values)
+    merged = file.values
     names: dict[Path, str] = {}
     unknown: list[str] = []
     for where, name in sources.variables(environ).items():
@@ -124,13 +124,3 @@ def _put(
     if isinstance(at, dict):
         at[str(place[-1])] = value
         names[place] = name
-
-
-def _copied(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _copied(item) for key, item in value.items()}
-        case list():
-            return [_copied(item) for item in value]
-        case _:
-            return value

@@ -341,6 +341,7 @@ class TestFaults:
             ("[state]\n\ndirectory = 5", "confsync.toml:3: [state] directory = 5: must be a text"),
             ('[log]\nlevel = ["\\u001b[2J"]', 'confsync.toml:2: [log] level = ["\\u001b[2J"]: '),
             ('"\\u001b" = 1', 'confsync.toml:1: ["\\u001b"]: stands outside'),
+            ('[log]\nlevel = "\u202e"', 'confsync.toml:2: [log] level = "\\u202e": is not one'),
             ("[reload]\nretry = [1]", "confsync.toml:2: [reload] retry[1]: is missing"),
             ("[reload]\nretry = [1, 2, 3]", "confsync.toml:2: [reload] retry = [1, 2, 3]: has too"),
         ],
@@ -477,13 +478,6 @@ class TestValues:
     def test_statuses_are_those_of_the_catalog(self, folder: Path) -> None:
         settings = good('[source]\nstatus = ["warning", "passing"]\n', folder).settings
         assert settings.source.status == (Status.WARNING, Status.PASSING)
-
-    def test_the_file_is_not_changed_by_a_variable(self, folder: Path) -> None:
-        file = folder / "confsync.toml"
-        file.write_text("[log]\n")
-        before = sources.read(str(file), {})
-        load(str(file), environ={"CONFSYNC_LOG__LEVEL": "debug"})
-        assert before.values == {"log": {}}
 
 
 class TestStateDirectory:
