@@ -138,10 +138,11 @@ def program_tree(project: Path, into: Path) -> Path:
     They are for the container's Python 3.11 and C library, whatever this machine runs.
     """
     wheels, tree, locked = into / "wheels", into / "tree", into / "requirements.txt"
-    _run(["uv", "build", "--wheel", "--quiet", "--out-dir", str(wheels), str(project)])
-    export = ["uv", "export", "--frozen", "--quiet", "--no-default-groups", "--no-emit-project"]
+    uv = str(project / "scripts" / "uv")  # the project's own, so that both use one version
+    _run([uv, "build", "--wheel", "--quiet", "--out-dir", str(wheels), str(project)])
+    export = [uv, "export", "--frozen", "--quiet", "--no-default-groups", "--no-emit-project"]
     _run([*export, "--project", str(project), "--output-file", str(locked)])
-    install = ["uv", "pip", "install", "--quiet", "--target", str(tree), "--python-version", "3.11"]
+    install = [uv, "pip", "install", "--quiet", "--target", str(tree), "--python-version", "3.11"]
     install += ["--python-platform", f"{_machine()}-manylinux_2_36", "--only-binary", ":all:"]
     _run([*install, "-r", str(locked)])
     _run([*install, "--no-deps", *map(str, wheels.glob("*.whl"))])
