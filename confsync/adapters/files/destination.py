@@ -6,6 +6,8 @@ foreign file survive being read, compared and kept.
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +59,15 @@ def failed(path: Path, error: OSError) -> WriteError:
     return refused(path, *reasons.explain(error, path))
 
 
+@contextmanager
+def errors_at(path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses at a path into WriteErrors."""
+    try:
+        yield
+    except OSError as error:
+        raise failed(path, error) from error
+
+
 def staged_path(destination: str) -> Path:
     """Name the candidate beside its destination; HAProxy's `-f DIR` does not load dot-files."""
     path = Path(destination)
@@ -79,13 +90,15 @@ def read(destination: str) -> str | None:
         return None
     except OSError as error:
         raise failed(path, error) from error
-    with os.fdopen(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise refused(path, "it is not a regular file", "name a file in the settings")
-        try:
+        with os.fdopen(fd, "rb", closefd=False) as file:
             return decode(file.read())
-        except OSError as error:
-            raise failed(path, error) from error
+    except OSError as error:
+        raise failed(path, error) from error
+    finally:
+        os.close(fd)
 
 
 def present(destination: str) -> Present | None:

@@ -17,7 +17,6 @@ class ScratchStore:
 
     def __init__(self, within: Path | None = None) -> None:
         self._within = within
-        self._folders: dict[int, Path] = {}
 
     def stage(self, config: RenderedConfig, only: tuple[str, ...]) -> StagedFiles:
         """Write `only` of the set. Raises WriteError; leaves nothing then.
@@ -28,6 +27,8 @@ class ScratchStore:
         data = [dest.encode(f.text, Path(f.destination)) for f in files]
         for file in files:
             dest.replaceable(file.destination)
+        if not files:
+            return StagedFiles(config=config, paths={})
         try:
             folder = Path(tempfile.mkdtemp(prefix="confsync-", dir=self._within))
         except OSError as error:
@@ -44,14 +45,11 @@ class ScratchStore:
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise dest.failed(folder, error) from error
-        staged = StagedFiles(config=config, paths=paths)
-        self._folders[id(staged)] = folder
-        return staged
+        return StagedFiles(config=config, paths=paths)
 
     def discard(self, staged: Staged, why: str = "") -> None:
         """Remove the folder; `why` is not kept, since the state stays untouched too."""
         del why
-        folder = self._folders.pop(id(staged), None)
-        if folder is not None:
+        for folder in {Path(path).parents[1] for path in staged.paths.values()}:
             with suppress(OSError):
                 shutil.rmtree(folder)

@@ -44,9 +44,15 @@ class ServicesFile:
     """A Discoverer."""
 
     def __init__(
-        self, path: Path, selection: Selects, *, now: Callable[[], float] = time.time
+        self,
+        path: Path,
+        selection: Selects,
+        *,
+        now: Callable[[], float] = time.time,
+        look_again: float = LOOK_AGAIN,
     ) -> None:
-        """`now`: unix seconds."""
+        """`now`: unix seconds. `look_again`: seconds between looks without an event."""
+        self._look_again = look_again
         self._path = path
         self._selection = selection
         self._now = now
@@ -66,7 +72,7 @@ class ServicesFile:
                 folder.arm()
                 await self._look(publish, tell, folder)
                 try:
-                    async with asyncio.timeout(LOOK_AGAIN):
+                    async with asyncio.timeout(self._look_again):
                         await changed.wait()
                 except TimeoutError:
                     continue
@@ -91,7 +97,7 @@ class ServicesFile:
         folder: FolderWatch,
     ) -> None:
         stamp = _stamp(self._path)
-        how = "by inotify" if folder.working else f"every {LOOK_AGAIN:g} s, without inotify"
+        how = "by inotify" if folder.working else f"every {self._look_again:g} s, without inotify"
         notes = (f"watches {self._path} {how}",)
         if stamp is None or stamp != self._stamp:
             try:
@@ -143,11 +149,13 @@ class ServicesFile:
     def _bytes(self) -> bytes:
         # a named pipe without a writer would block for ever
         fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(fd, "rb") as file:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode):
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise ValueError("it is not a regular file; name a file in source.path")
-            data = file.read(LARGEST + 1)
+            with os.fdopen(fd, "rb", closefd=False) as file:
+                data = file.read(LARGEST + 1)
+        finally:
+            os.close(fd)
         if len(data) > LARGEST:
             raise ValueError(f"it is larger than {LARGEST // 1024**2} MB")
         return data

@@ -1,6 +1,6 @@
 """Candidates beside their destinations: written, with the owner, mode and attributes to be.
 
-Nothing in here touches a destination.
+Only `rename` touches a destination.
 """
 
 import os
@@ -66,6 +66,19 @@ def write(destination: str, text: str, like: dest.Meta | None, mode: int) -> Pat
         clear([str(staged)])
         raise
     return staged
+
+
+def rename(staged: Path, destination: str) -> None:
+    """Put a candidate in place. Raises WriteError."""
+    with dest.errors_at(Path(destination)):
+        staged.replace(destination)
+
+
+def sync(destinations: Iterable[str]) -> None:
+    """Make renames and removals of destinations survive a power cut. Raises WriteError."""
+    for folder, destination in {Path(d).parent: d for d in destinations}.items():
+        with dest.errors_at(Path(destination)):
+            durable.sync_folder(folder)
 
 
 def clear(paths: Iterable[str]) -> None:

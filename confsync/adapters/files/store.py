@@ -14,7 +14,7 @@ from pathlib import Path
 
 from confsync import faults
 from confsync.adapters.files import destination as dest
-from confsync.adapters.files import durable, kept, reasons, staging
+from confsync.adapters.files import kept, reasons, staging
 from confsync.adapters.files.journal import Entry, Journal, JournalFile, Phase
 from confsync.adapters.files.staging import StagedFiles
 from confsync.domain.rendered import RenderedConfig, digest
@@ -99,12 +99,12 @@ class FileStore:
 
     def settle(self) -> None:
         """End the journal: what was promoted is confirmed. Raises WriteError."""
-        with _StateErrors(self._journal.path):
+        with dest.errors_at(self._journal.path):
             self._journal.remove()
 
     def restore(self) -> tuple[str, ...]:
         """Put the previous set back; returns what changed on disk. Raises WriteError."""
-        with _StateErrors(self._journal.path):
+        with dest.errors_at(self._journal.path):
             previous = self._previous.load()
         if previous is None:
             raise WriteError(
@@ -113,7 +113,7 @@ class FileStore:
             )
         now = {d: dest.present(d) for d in previous}
         journal = self._load_journal()
-        with _StateErrors(self._journal.path):
+        with dest.errors_at(self._journal.path):
             if journal is not None:
                 self._keep_foreign_edits(now, journal, previous)
             self._journal.save(_journal(Phase.RESTORING, now, previous))
@@ -153,7 +153,7 @@ class FileStore:
 
     def _keep_text(self, kind: str, destination: str, text: str) -> str:
         folder = self._options.state / kind
-        with _StateErrors(folder / kept.file_name(destination)):
+        with dest.errors_at(folder / kept.file_name(destination)):
             return str(kept.keep_text(folder, destination, text))
 
     def _promote(self, staged: Staged) -> None:
@@ -169,7 +169,7 @@ class FileStore:
             )
             for d in new
         )
-        with _StateErrors(self._journal.path):
+        with dest.errors_at(self._journal.path):
             if before is not None:
                 self._keep_foreign_edits(now, before, self._previous.load() or {})
             self._previous.save(now, keep=before is not None)
@@ -179,9 +179,9 @@ class FileStore:
         try:
             for destination in self._ordered(staged.paths):
                 faults.point("promote-each")
-                _rename(Path(staged.paths[destination]), destination)
+                staging.rename(Path(staged.paths[destination]), destination)
                 done.append(destination)
-            _sync(done)
+            staging.sync(done)
         except WriteError as error:
             self._take_back(done, now, before, error)
             raise
@@ -197,7 +197,7 @@ class FileStore:
         """Undo the renames that were made; the journal becomes what it was before."""
         try:
             self._put({d: before[d] for d in done}, {d: dest.present(d) for d in done})
-            with _StateErrors(self._journal.path):
+            with dest.errors_at(self._journal.path):
                 if journal is None:
                     self._journal.remove()
                 else:
@@ -223,12 +223,13 @@ class FileStore:
                 if file is not None:
                     staged[destination] = staging.write(destination, file.text, file.meta, 0o644)
             for destination in self._ordered(staged):
-                _rename(staged[destination], destination)
+                faults.point("promote-each")
+                staging.rename(staged[destination], destination)
             for destination in changed:
                 if destination not in staged:
-                    with _StateErrors(Path(destination)):
+                    with dest.errors_at(Path(destination)):
                         Path(destination).unlink(missing_ok=True)
-            _sync(changed)
+            staging.sync(changed)
         finally:
             staging.clear(str(p) for p in staged.values())
         return tuple(changed)
@@ -251,7 +252,7 @@ class FileStore:
                 kept.keep_text(self._options.state / "foreign", entry.destination, file.text)
 
     def _load_journal(self) -> Journal | None:
-        with _StateErrors(self._journal.path):
+        with dest.errors_at(self._journal.path):
             try:
                 return self._journal.load()
             except ValueError:
@@ -259,7 +260,7 @@ class FileStore:
                 return None
 
     def _recover_journal(self, notes: list[str]) -> Journal | None:
-        with _StateErrors(self._journal.path):
+        with dest.errors_at(self._journal.path):
             try:
                 return self._journal.load()
             except ValueError as error:
@@ -269,7 +270,7 @@ class FileStore:
 
     def _resume(self, journal: Journal, notes: list[str]) -> Recovery:
         now = {e.destination: dest.present(e.destination) for e in journal.entries}
-        with _StateErrors(self._journal.path):
+        with dest.errors_at(self._journal.path):
             previous = self._previous.load()
         if previous is None:
             self.settle()
@@ -295,26 +296,12 @@ class FileStore:
         if whole and journal.phase is Phase.PROMOTING:
             notes.append("a set was promoted and its load not confirmed")
             return Recovery(notes=tuple(notes), unconfirmed=True, promoted=journal.new())
-        with _StateErrors(self._journal.path):
+        with dest.errors_at(self._journal.path):
             self._journal.save(_journal(Phase.RESTORING, now, back))
         changed = self._put({d: back[d] for d in ours}, now)
         self.settle()
         notes.append(f"a promotion was cut short; put back: {', '.join(changed)}")
         return Recovery(notes=tuple(notes), promoted=_digests(back))
-
-
-class _StateErrors:
-    """Turns OSErrors at a path of confsync's own into WriteErrors."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise dest.failed(self._path, error) from error
 
 
 def _stamp(path: Path) -> tuple[int, int, int, int] | None:
@@ -344,16 +331,3 @@ def _journal(
             Entry(destination=d, old=_digest(now[d]), new=_digest(wanted[d])) for d in wanted
         ),
     )
-
-
-def _rename(staged: Path, destination: str) -> None:
-    try:
-        staged.replace(destination)
-    except OSError as error:
-        raise dest.failed(Path(destination), error) from error
-
-
-def _sync(destinations: list[str]) -> None:
-    for folder, destination in {Path(d).parent: d for d in destinations}.items():
-        with _StateErrors(Path(destination)):
-            durable.sync_folder(folder)
