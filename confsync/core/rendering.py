@@ -162,7 +162,8 @@ class Renderer:
             (slug, server): Refusal(
                 service=slug,
                 server=server,
-                what=f"makes the template fail: {error.what}",
+                what="makes the template fail: "
+                + error.what.removeprefix(f"{error.template}:{error.line}: "),
                 template=error.template,
                 line=error.line,
             )
