@@ -90,9 +90,9 @@ def diff(text: str, *, color: bool) -> str:
 
 def problem(each: Problem) -> str:
     """Show what was not taken."""
-    where = f"service {quoted(each.service)}" if each.service else ""
+    where = f"service {_shown(each.service)}" if each.service else ""
     if each.instance:
-        where += f"{', ' if where else ''}instance {quoted(each.instance)}"
+        where += f"{', ' if where else ''}instance {_shown(each.instance)}"
     template = f"{each.template}:{each.line}" if each.line else each.template
     cost = "" if not each.dropped else "; left out"
     start = "; ".join(printable(part) for part in (template, where) if part)
@@ -143,6 +143,11 @@ def quoted(text: str) -> str:
     return text if text and plain and len(text) <= 80 else f'"{printable(shortened(text, 80))}"'
 
 
+def _shown(text: str) -> str:
+    """Show a Problem's name, which the core has put between quotes already where it is odd."""
+    return printable(text) if text[:1] in {"'", '"'} else quoted(text)
+
+
 def paint(text: str, style: str, *, color: bool) -> str:
     """Colour a text for a terminal."""
     return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if color and style else text
@@ -166,11 +171,11 @@ def _listing(head: str, items: Iterable[str], *, color: bool, safe: bool = False
 
 
 def _closing(report: CycleReport, *, applied: bool, color: bool) -> str:
-    about = f"{_count(report.services, 'service')}, {_count(report.servers, 'server')}"
+    about = f"{count(report.services, 'service')}, {count(report.servers, 'server')}"
     if report.holds:
         about += f", {len(report.holds)} held"
     if report.problems:
-        about += f", {_count(len(report.problems), 'problem')}"
+        about += f", {count(len(report.problems), 'problem')}"
     style, hint = "green", ""
     match report.outcome:
         case Outcome.FAILED:
@@ -188,5 +193,6 @@ def _closing(report: CycleReport, *, applied: bool, color: bool) -> str:
     return paint(f"{report.outcome.value}: {about}{hint}", style, color=color) + "\n"
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """Count things: "1 server", "2 servers"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

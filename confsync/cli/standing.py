@@ -114,8 +114,8 @@ def _cycle(report: Mapping[str, Any], now: float, *, color: bool) -> list[str]:
     said = printable(_text(report, "error"))
     words = (
         f"{printable(_text(report, 'outcome'))}, {span(now - _number(report, 'finished'))} ago, "
-        f"{spent:.0f} ms: {_number(report, 'services'):.0f} services, "
-        f"{_number(report, 'servers'):.0f} servers"
+        f"{spent:.0f} ms: {output.count(int(_number(report, 'services')), 'service')}, "
+        f"{output.count(int(_number(report, 'servers')), 'server')}"
     )
     why = printable(_text(report, "why"))
     lines = [f"cycle:    {words}{f' ({why})' if why else ''}"]

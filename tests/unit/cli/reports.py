@@ -20,6 +20,7 @@ WOULD_CHANGE = CycleReport(
     reasons=("backend web: server 10.0.0.2:80 added", "evil\n  - forged\x1b[2J"),
     problems=(
         Problem(what="port 0", service="we\nb", instance="web-1"),
+        Problem(what="odd", service="'a\\nb'"),
         Problem(what="weight 300 is taken as 256", service="web", dropped=False),
         Problem(what="quote refuses it", service="web", template="h.j2", line=7),
     ),

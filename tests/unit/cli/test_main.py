@@ -15,6 +15,8 @@ import pytest
 import confsync
 from confsync import errors
 from confsync.cli import arguments, main
+from tests.unit.cli.schema import faults
+from tests.unit.cli.test_document import SCHEMA
 
 PYTHON = [sys.executable, "-X", "faulthandler"]
 
@@ -348,6 +350,67 @@ class TestAsking:
     def test_a_refusal_never_ends_with_0(self, agents: list[Agent]) -> None:
         agent(agents, {"ok": False, "exit_code": 0})
         assert main.main(["pause"]) == 69
+
+
+SERVICES = {
+    "services": [{"name": "web", "instances": [{"id": "a", "address": "10.0.0.1", "port": 80}]}]
+}
+SETTINGS = """
+[source]
+type = "file"
+path = "services.json"
+[target]
+config = "haproxy.cfg"
+master_socket = "master.sock"
+stats_socket = "admin.sock"
+[state]
+directory = "state"
+"""
+
+
+class TestWorking:
+    """The commands on the real wiring, as far as it goes without HAProxy."""
+
+    @pytest.fixture
+    def site(self, folder: Path) -> Path:
+        (folder / "state").mkdir()
+        (folder / "services.json").write_text(json.dumps(SERVICES))
+        (folder / "confsync.toml").write_text(SETTINGS)
+        return folder
+
+    def test_check_without_haproxy(self, site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main.main(["check", "--no-haproxy", "--services", "services.json"]) == 0
+        said = capsys.readouterr()
+        assert said.out == "good: settings and templates; HAProxy's own check was left out\n"
+        assert said.err == ""
+
+    @pytest.fixture
+    def failing(self, site: Path) -> Path:
+        with (site / "confsync.toml").open("a") as file:
+            file.write('[[template]]\nsource = "t.j2"\ndestination = "haproxy.cfg"\n')
+        (site / "t.j2").write_text("a\n{{ nothing.here }}\n")
+        return site
+
+    def test_check_of_a_template_that_fails(
+        self, failing: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main.main(["check", "--no-haproxy"]) == 65
+        said = capsys.readouterr()
+        assert said.out.startswith("refused in stage ")
+        assert said.err.startswith("confsync: error: ")
+        assert "t.j2:2" in said.err
+
+    def test_once_as_json(self, failing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """What the wiring gives keeps to the schema, and nothing was changed."""
+        before = sorted(failing.rglob("*"))
+        assert main.main(["once", "--output", "json"]) == 65
+        said = capsys.readouterr()
+        document = json.loads(said.out)
+        assert faults(document, SCHEMA) == []
+        assert (document["outcome"], document["exit_code"]) == ("failed", 65)
+        assert "t.j2:2" in document["error"]
+        assert said.err.startswith("confsync: error: ")
+        assert sorted(failing.rglob("*")) == before
 
 
 class TestProcess:

@@ -15,6 +15,7 @@ Plan
 
 Problems
   - service "we\\nb", instance web-1: port 0; left out
+  - service 'a\\nb': odd; left out
   - service web: weight 300 is taken as 256
   - h.j2:7; service web: quote refuses it; left out
 
@@ -38,7 +39,7 @@ Notes
 -	server a 10.0.0.1:80
 +	server b 10.0.0.2:80 # \\x1b[2J
 
-would change: 1 service, 2 servers, 2 held, 3 problems; `confsync once --apply` does it
+would change: 1 service, 2 servers, 2 held, 4 problems; `confsync once --apply` does it
 """
 
 
