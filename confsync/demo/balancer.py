@@ -12,29 +12,26 @@ PATIENCE = 15.0  # seconds
 
 
 async def start(binary: str, place: site.Site) -> children.Program:
-    """Start HAProxy on the agent's first configuration and wait until it answers.
-
-    Raises TargetUnavailable.
-    """
+    """Start HAProxy on the agent's first configuration. Raises TargetUnavailable."""
     master = f"{place.master_socket},mode,600"
-    child = await children.Program.start(
+    return await children.Program.start(
         "haproxy",
         [binary, "-W", "-db", "-S", master, "-f", str(place.config)],
         folder=place.folder,
     )
+
+
+async def ready(child: children.Program, port: int) -> None:
+    """Wait until it answers: 503, since there is no service yet. Raises TargetUnavailable."""
     end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
+    while time.monotonic() < end and not child.ended:
         try:
-            await exchange.Connection(place.port, "nobody").get(last=True)
+            await exchange.Connection(port, "nobody").get(last=True)
         except exchange.Failed as failed:
             if failed.kind == "503":
-                return child
-        if child.ended:
-            break
+                return
         await asyncio.sleep(0.02)
-    detail = child.tail()
-    await child.stop()
-    raise errors.TargetUnavailable("HAProxy does not get ready", detail=detail)
+    raise errors.TargetUnavailable("HAProxy does not get ready", detail=child.tail())
 
 
 async def count_reloads(master_socket: Path) -> tuple[int, int] | None:

@@ -176,10 +176,11 @@ class _Show:
             "confsync", [*self._options.agent, "-c", str(place.settings_file)], folder=place.folder
         )
         closing.push_async_callback(agent.stop)
-        self._watch(group, agent.guard())
         await _written(place.config, agent)
+        self._watch(group, agent.guard())
         haproxy = await balancer.start(self._options.haproxy.path, place)
         closing.push_async_callback(haproxy.stop)
+        await balancer.ready(haproxy, place.port)
         self._watch(group, haproxy.guard())
         backends = await self._worker("backends")
         self._load = await self._worker("load", str(place.port))
