@@ -13,7 +13,8 @@ from confsync.adapters.haproxy.options import SocketOptions
 from confsync.domain.running import Observed
 
 _UNSEEN = 5.0
-"""Seconds for which a refusing master in a foreign pid namespace is believed to reload."""
+"""Seconds for which a master that refuses is believed to reload where it was not heard before, or
+cannot be seen as a process (a foreign pid namespace)."""
 _TELL_RELOADS_FROM = 10
 _REFUSED = (cli.Refused, cli.NoReply)
 
@@ -22,7 +23,8 @@ _REFUSED = (cli.Refused, cli.NoReply)
 class Look:
     """One look at both sockets: what each said, or the error that it gave.
 
-    `foreign`: the pid of who answers on the stats socket when the master does not list it.
+    `foreign`: the pid of who answers on the stats socket when the master does not list it. `stale`:
+    the master's socket has refused for longer than a reload takes: it is the file of a dead one.
     """
 
     info: show.Info | None = None
@@ -30,11 +32,12 @@ class Look:
     stats_error: errors.TargetError | None = None
     master_error: errors.TargetError | None = None
     foreign: int = 0
+    stale: bool = False
 
     @property
     def refused(self) -> bool:
         """Tell whether the master's socket is there and refuses, as it does while it reloads."""
-        return isinstance(self.master_error, _REFUSED)
+        return isinstance(self.master_error, _REFUSED) and not self.stale
 
     @property
     def loading(self) -> bool:
@@ -62,6 +65,7 @@ class Observer:
         self.master = cli.Socket(options.master_socket, master=True)
         self._answered = float("-inf")
         """When a master last answered (monotonic)."""
+        self._refused_since: float | None = None
         self._limit: tuple[int, int] = (0, 0)
 
     @property
@@ -91,7 +95,18 @@ class Observer:
                     look.info = show.info(await self.master.ask("@1 show info"))
         except errors.TargetError as error:
             look.master_error = error
+        look.stale = self._stale(look)
         return look
+
+    def _stale(self, look: Look) -> bool:
+        now = time.monotonic()
+        if not isinstance(look.master_error, _REFUSED):
+            self._refused_since = None
+            return False
+        if self._refused_since is None:
+            self._refused_since = now
+        longest = _UNSEEN if self.never_heard else self._options.timeout
+        return now - self._refused_since > longest
 
     def observed(self, look: Look) -> Observed:
         """Put a look in the domain's words. Raises TargetDenied when both sockets keep us out."""

@@ -129,6 +129,21 @@ async def test_a_master_that_answered_before_and_refuses_now_is_loading(tmp_shor
     assert observed.loading
 
 
+async def test_a_master_socket_that_refuses_for_ever_is_a_dead_ones(tmp_short: Path) -> None:
+    fake = FakeHaproxy(tmp_short)
+    one = target(fake, timeout=0.05)
+    async with fake.serving():
+        await one.observe()
+        fake.master_socket.unlink()
+        dead(fake.master_socket)  # HAProxy was started anew without -S; the file stays
+        async with asyncio.timeout(10):
+            while (observed := await one.observe()).loading:
+                await asyncio.sleep(0.01)
+    assert observed.running
+    assert not observed.master
+    assert "reloads have no proof" in observed.notes[0]
+
+
 async def test_another_haproxy_on_the_stats_socket_is_noticed(fake: FakeHaproxy) -> None:
     fake.answering = 999
     observed = await target(fake).observe()

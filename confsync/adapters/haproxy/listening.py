@@ -1,0 +1,53 @@
+"""Asks the kernel whether HAProxy could listen where a candidate wants to, before it is reloaded.
+
+`haproxy -c` binds nothing, and a reload that cannot bind costs connections: the new process has the
+old one stop listening while it tries again (SIGTTOU, management.txt 4), which refused every new
+connection for one to two seconds on 2.6, 2.8, 3.0 and 3.2 (measured). So new addresses are tried here.
+"""
+
+import errno
+import os
+import socket
+
+from confsync.core.haproxy import text
+from confsync.errors import ReloadFailed
+
+_ANY = {"": socket.AF_INET, "*": socket.AF_INET}
+_REFUSED = {errno.EADDRINUSE: "in use by another process", errno.EADDRNOTAVAIL: "not of this host"}
+
+
+def same_network(pid: int) -> bool:
+    """Tell whether a process is in this one's network namespace; an unreadable one is not."""
+    try:
+        mine, other = os.stat("/proc/self/ns/net"), os.stat(f"/proc/{pid}/ns/net")  # noqa: PTH116
+    except OSError:
+        return False
+    return (mine.st_dev, mine.st_ino) == (other.st_dev, other.st_ino)
+
+
+def refuse_taken(old: str, new: str) -> None:
+    """Raise ReloadFailed when the literal `bind` addresses that `new` adds to `old` are not free."""
+    taken = [
+        f"{address or '*'}:{port} is {why}"
+        for address, port in sorted(text.binds(new) - text.binds(old))
+        if (why := _refusal(address, port))
+    ]
+    if taken:
+        raise ReloadFailed(
+            f"HAProxy could not listen: {'; '.join(taken)}",
+            remedy="free the address or change the bind line; HAProxy was not reloaded, since a "
+            "reload that cannot bind refuses connections while it tries",
+        )
+
+
+def _refusal(address: str, port: int) -> str:
+    family = _ANY.get(address, socket.AF_INET6 if ":" in address else socket.AF_INET)
+    try:
+        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # As HAProxy does: it may listen there already, on a line that is no literal address.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            probe.bind(("" if address in _ANY else address, port))
+    except (OSError, UnicodeError) as error:
+        return _REFUSED.get(getattr(error, "errno", 0) or 0, "")
+    return ""
