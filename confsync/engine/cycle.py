@@ -116,6 +116,8 @@ class Cycle:
     async def turn(self, turn: Turn) -> CycleReport:
         """Run the stages. Foreseen errors stand in the report; others are bugs and pass through."""
         draft = Draft(turn.why)
+        if turn.paused:
+            draft.note("paused: nothing is written or applied (confsync resume)")
         try:
             await self._stages(turn, draft)
         except ConfsyncError as error:

@@ -255,6 +255,7 @@ async def test_paused_plans_and_writes_nothing(here: World) -> None:
     report = await here.turn(catalog(web=2), paused=True)
     assert report.outcome is Outcome.PAUSED
     assert report.reasons
+    assert any(note.startswith("paused") for note in report.notes)
     assert here.store.disk == {}
 
 
