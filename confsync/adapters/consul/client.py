@@ -55,10 +55,15 @@ class Client:
         *,
         environment: Mapping[str, str] = os.environ,
         now: Callable[[], float] = time.time,
+        margin: float = MARGIN,
     ) -> None:
-        """Read the TLS files. Raises SettingsError, RegistryDenied; opens no connection."""
+        """Read the TLS files, open no connection; `margin`: seconds.
+
+        Raises SettingsError, RegistryDenied.
+        """
         self._options = options
         self._now = now
+        self._margin = margin
         self._token = Token(options.token_file, environment)
         self._slots = asyncio.Semaphore(options.connections)
         self._api: _Api | None = None
@@ -77,7 +82,7 @@ class Client:
         `path`: below /v1/, already percent-encoded. Raises Unavailable, RegistryDenied.
         """
         params: list[tuple[str, Any]] = []
-        limit: float = MARGIN
+        limit = self._margin
         if mode is not Mode.DEFAULT:
             params.append((mode.value, "1"))
         if self._options.datacenter:
