@@ -5,14 +5,15 @@ render refuses is left out and the set rendered once more. What refuses, and wha
 is decided in untrusted.py and sandbox.py.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 import jinja2
 from jinja2.exceptions import SecurityError
 
-from confsync.core import isolation, sandbox, views
+from confsync.core import isolation, quoting, sandbox, views
 from confsync.core.untrusted import Opaque, Refusal, Refusals, shown
 from confsync.domain.loadbalancer import Backend, LoadBalancer, Problem
 from confsync.domain.rendered import Language, RenderedConfig, RenderedFile, Template, TemplateSet
@@ -214,8 +215,19 @@ class Renderer:
         raise sandbox.Forbidden(f"path({shown(str(name))}): no template makes it (known: {known})")
 
     def _config(self, files: Iterable[RenderedFile]) -> RenderedConfig:
-        secrets = {s: None for t in self._templates.templates for s in t.secrets if s}
-        return RenderedConfig(files=tuple(files), secrets=tuple(secrets))
+        secrets = {form for t in self._templates.templates for s in t.secrets for form in _forms(s)}
+        # The longest first, so that none leaves a part of another behind.
+        ordered = sorted(secrets, key=lambda form: (-len(form), form))
+        return RenderedConfig(files=tuple(files), secrets=tuple(ordered))
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Give a secret as it is, and as `quote` writes it."""
+    if secret:
+        yield secret
+        for language in Language:
+            with contextlib.suppress(quoting.Unquotable):
+                yield quoting.quote(secret, language, trusted=True).strip('"')
 
 
 def _context(lb: LoadBalancer, refusals: Refusals) -> _Context:
