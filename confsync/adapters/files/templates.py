@@ -142,7 +142,7 @@ class TemplateFiles:
     def _variables(
         self, option: TemplateOption, faults: list[str]
     ) -> tuple[dict[str, VarValue], tuple[str, ...]]:
-        """Put the built-in's defaults beneath, and beside each NAME_password_file its NAME_password."""
+        """Lay the built-in set's defaults beneath; add NAME_password for each NAME_password_file."""
         defaults = self._defaults if _is_builtin(option) else {}
         variables = {**defaults, **option.variables}
         for name, value in tuple(variables.items()):

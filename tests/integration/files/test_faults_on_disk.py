@@ -4,6 +4,7 @@ Root is needed to make these faults; nobody's rights are tried in a process of n
 """
 
 import os
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -53,6 +54,14 @@ def refused(site: Site, word: str = "new") -> WriteError:
     assert site.words() == before
     assert site.strays() == []
     assert caught.value.remedy
+    return caught.value
+
+
+def refused_at_once(site: Site) -> WriteError:
+    """Stage in vain: known before HAProxy is asked, not only when a rename fails."""
+    with pytest.raises(WriteError) as caught:
+        site.store().stage(site.config("new"), site.destinations)
+    assert site.strays() == []
     return caught.value
 
 
@@ -164,7 +173,7 @@ def test_a_file_mounted_alone(site: Site, mount: Mount) -> None:
     outside = site.folder.parent / "outside.cfg"
     outside.write_text("mounted\n")
     mount("--bind", str(outside), at=site.folder / "haproxy.cfg")
-    error = refused(site)
+    error = refused_at_once(site)
     assert "haproxy.cfg: it is a mount point by itself" in error.what
     assert error.remedy == f"mount its folder {site.folder} instead of the file"
     assert outside.read_text() == "mounted\n"
@@ -177,7 +186,7 @@ def test_a_file_mounted_alone_from_another_file_system(site: Site, mount: Mount)
     mount("-t", "tmpfs", "none", at=other)
     (other / "x").write_text("mounted\n")
     mount("--bind", str(other / "x"), at=site.folder / "hosts.map")
-    assert "hosts.map: it is a mount point by itself" in refused(site).what
+    assert "hosts.map: it is a mount point by itself" in refused_at_once(site).what
 
 
 def test_a_file_mounted_alone_in_a_folder_with_an_odd_name(site: Site, mount: Mount) -> None:
@@ -187,7 +196,7 @@ def test_a_file_mounted_alone_in_a_folder_with_an_odd_name(site: Site, mount: Mo
     for destination in odd.destinations:
         Path(destination).write_text("old\n")
     mount("--bind", odd.destinations[0], at=Path(odd.destinations[0]))
-    assert "mount point by itself" in refused(odd).what
+    assert "mount point by itself" in refused_at_once(odd).what
 
 
 def test_a_mount_that_came_after_staging_is_taken_back_as_a_whole(site: Site, mount: Mount) -> None:
@@ -273,3 +282,35 @@ def test_owner_mode_and_attributes_are_kept(site: Site) -> None:
         assert os.getxattr(path, "trusted.origin") == b"y"
         store.restore()
     assert site.words() == ["old"] * 3
+
+
+def access_list(*entries: tuple[int, int, int]) -> bytes:
+    """Make the value of an ACL attribute (linux/posix_acl_xattr.h): tag, permissions, id."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+ANYONE = 0xFFFFFFFF
+USER_OBJ, USER, GROUP_OBJ, MASK, OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
+LIST = access_list(
+    (USER_OBJ, 6, ANYONE),
+    (USER, 4, 1234),
+    (GROUP_OBJ, 4, ANYONE),
+    (MASK, 4, ANYONE),
+    (OTHER, 0, ANYONE),
+)
+
+
+def test_the_access_list_is_the_files_own_not_the_folders(site: Site) -> None:
+    store = site.store()
+    site.promote(store, "old")
+    plain, listed, _ = map(Path, site.destinations)
+    try:
+        os.setxattr(site.folder, "system.posix_acl_default", LIST)
+    except OSError:
+        pytest.skip("this file system has no access lists")
+    os.setxattr(listed, "system.posix_acl_access", LIST)
+    site.promote(store, "new")
+    assert "system.posix_acl_access" not in os.listxattr(plain)
+    assert plain.stat().st_mode & 0o777 == 0o644
+    assert os.getxattr(listed, "system.posix_acl_access") == LIST
+    assert listed.stat().st_mode & 0o777 == 0o640

@@ -24,6 +24,11 @@ def test_file_names_are_single_components_and_distinct(a: str, b: str) -> None:
     assert (name == kept.file_name(b)) == (a == b)
 
 
+def test_names_that_look_alike_are_distinct() -> None:
+    paths = ("/a/b", "/a+b", "/a%2Bb", "/a%b", "/a~1", "/a%7E1", "/a")
+    assert len({kept.file_name(p) for p in paths}) == len(paths)
+
+
 def test_long_paths_stay_distinct_and_short() -> None:
     names = {kept.file_name(f"/{'x' * 300}{n}/{'ü' * 100}") for n in range(50)}
     assert len(names) == 50

@@ -54,6 +54,18 @@ def test_what_was_saved_is_loaded_by_the_next_start(state: StateDirectory) -> No
     assert again.notes == []
 
 
+def test_any_text_of_a_registry_survives(state: StateDirectory) -> None:
+    hostile = "\ud83d\ude00 \udcff \0 \n \u2028"
+    row = Instance(id=hostile, address=hostile, port=1, tags=(hostile,), meta=((hostile, hostile),))
+    catalog = Catalog(services=(Service(name=hostile, instances=(row,)),))
+    with state:
+        state.save_catalog(catalog)
+        state.save("holds", {hostile: hostile})
+    again = StateDirectory(state.path)
+    assert again.load_catalog() == catalog
+    assert again.load("holds") == {hostile: hostile}
+
+
 def test_looking_leaves_no_trace(state: StateDirectory) -> None:
     state.inspect()
     assert state.load_catalog() is None
