@@ -211,7 +211,12 @@ class _Faults:
 
     def from_transport(self, error: Exception) -> DiscoveryError:
         """Tell what is wrong with the connection; an error of aiohttp may hold another within."""
-        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        cause: BaseException = error
+        if isinstance(error, aiohttp.ClientConnectorError):
+            cause = error.os_error
+        elif isinstance(error.__cause__, ssl.SSLError):
+            # TLS 1.3: a server that misses our certificate says so after the handshake.
+            cause = error.__cause__
         match error, cause:
             case aiohttp.ClientConnectorCertificateError(), _:
                 reason = getattr(error.certificate_error, "verify_message", "") or "not trusted"
