@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from confsync.core import builtin, desired, rendering
 from confsync.domain.catalog import Catalog, Instance, Service, Status
@@ -24,7 +25,7 @@ class Made:
     problems: tuple[Problem, ...]
 
 
-def templates(folder: str, variables: dict | None = None) -> TemplateSet:
+def templates(folder: str, variables: dict[str, Any] | None = None) -> TemplateSet:
     """The built-in set, with destinations in `folder`."""
     values = {**builtin.BUILTIN_VARS, **(variables or {})}
     return TemplateSet(
@@ -43,7 +44,7 @@ def templates(folder: str, variables: dict | None = None) -> TemplateSet:
     )
 
 
-def catalog(found: list[dict]) -> Catalog:
+def catalog(found: list[dict[str, Any]]) -> Catalog:
     """The services of a JSON file."""
     return Catalog(
         services=tuple(
@@ -69,10 +70,10 @@ def catalog(found: list[dict]) -> Catalog:
 
 
 def render(
-    services: list[dict],
+    services: list[dict[str, Any]],
     folder: str,
     *,
-    variables: dict | None = None,
+    variables: dict[str, Any] | None = None,
     target: str = "systemd",
     stats_socket: str = "/run/haproxy/admin.sock",
 ) -> Made:

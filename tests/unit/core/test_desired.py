@@ -1,5 +1,6 @@
 import random
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,11 +13,11 @@ from confsync.domain.catalog import Catalog, Instance, Service, Status
 PASSING = frozenset({Status.PASSING})
 
 
-def instance(name="web-1", address="10.0.0.1", port=80, **more):
+def instance(name: Any = "web-1", address: Any = "10.0.0.1", port: Any = 80, **more: Any) -> Any:
     return Instance(id=name, address=address, port=port, **more)
 
 
-def catalog(**services):
+def catalog(**services: Any) -> Any:
     return Catalog(
         services=tuple(
             service
@@ -27,18 +28,18 @@ def catalog(**services):
     )
 
 
-def one(*instances, **more):
+def one(*instances: Any, **more: Any) -> Any:
     """The backend `web` of these instances, and the problems."""
     lb, _ = desired(catalog(web=instances), **({"statuses": PASSING} | more))
     (backend,) = lb.backends
     return backend, lb.problems
 
 
-def servers(backend):
+def servers(backend: Any) -> Any:
     return [i.server for i in backend.instances]
 
 
-def test_an_instance_becomes_a_typed_server():
+def test_an_instance_becomes_a_typed_server() -> None:
     backend, problems = one(
         instance(
             address="2001:DB8::1",
@@ -59,7 +60,7 @@ def test_an_instance_becomes_a_typed_server():
     assert problems == ()
 
 
-def test_backends_are_sorted_by_slug_and_keep_their_names():
+def test_backends_are_sorted_by_slug_and_keep_their_names() -> None:
     lb, _ = desired(catalog(web=[], api=[], **{"Z z": []}), statuses=PASSING)
     assert [(b.name, b.slug) for b in lb.backends] == [
         ("Z z", naming.slug("Z z")),
@@ -70,13 +71,13 @@ def test_backends_are_sorted_by_slug_and_keep_their_names():
     assert (problem.service, problem.dropped) == ("Z z", False)
 
 
-def test_a_reserved_name_gets_a_hash():
+def test_a_reserved_name_gets_a_hash() -> None:
     lb, _ = desired(catalog(stats=[]), statuses=PASSING, reserved=frozenset({"stats"}))
     assert lb.backends[0].slug.startswith("stats-")
     assert lb.problems[0].what.endswith(lb.backends[0].slug)
 
 
-def test_instances_are_sorted_by_number_and_other_statuses_are_absent():
+def test_instances_are_sorted_by_number_and_other_statuses_are_absent() -> None:
     backend, _ = one(
         instance("a", "10.0.0.10"),
         instance("b", "10.0.0.9", 90),
@@ -93,7 +94,7 @@ def test_instances_are_sorted_by_number_and_other_statuses_are_absent():
     )
 
 
-def test_warning_is_served_when_the_settings_say_so():
+def test_warning_is_served_when_the_settings_say_so() -> None:
     backend, _ = one(
         instance(status=Status.WARNING), statuses=frozenset({Status.PASSING, Status.WARNING})
     )
@@ -101,7 +102,7 @@ def test_warning_is_served_when_the_settings_say_so():
     assert backend.absent == ()
 
 
-def test_tags_are_the_union_of_all_instances_served_or_not():
+def test_tags_are_the_union_of_all_instances_served_or_not() -> None:
     backend, _ = one(
         instance("a", tags=("y", "x")),
         instance("b", "10.0.0.2", tags=("x", "z"), status=Status.CRITICAL),
@@ -111,21 +112,21 @@ def test_tags_are_the_union_of_all_instances_served_or_not():
 
 
 @pytest.mark.parametrize("port", [0, -1, 65_536, 70_000, 10**400])
-def test_a_port_that_is_none_costs_its_instance(port):
+def test_a_port_that_is_none_costs_its_instance(port: Any) -> None:
     backend, (problem,) = one(instance(port=port), instance("web-2", "10.0.0.2"))
     assert servers(backend) == ["10.0.0.2:80"]
     assert (problem.instance, problem.dropped) == ("web-1", True)
     assert len(problem.what) < 100
 
 
-def test_an_address_that_is_none_costs_its_instance():
+def test_an_address_that_is_none_costs_its_instance() -> None:
     backend, (problem,) = one(instance("bad\nid", "127.0.0.1:80"), instance("web-2", "10.0.0.2"))
     assert servers(backend) == ["10.0.0.2:80"]
     assert problem.instance == r"'bad\nid'"
     assert problem.service == "web"
 
 
-def test_registrators_udp_twin_is_left_out():
+def test_registrators_udp_twin_is_left_out() -> None:
     backend, (problem,) = one(instance("h:c:53"), instance("h:c:53:udp"))
     assert servers(backend) == ["10.0.0.1:80"]
     assert (problem.instance, problem.dropped) == ("h:c:53:udp", True)
@@ -142,7 +143,7 @@ def test_registrators_udp_twin_is_left_out():
         ("LOCALHOST", ("*", 80)),
     ],
 )
-def test_haproxys_own_listeners_are_loops(address, loop):
+def test_haproxys_own_listeners_are_loops(address: Any, loop: Any) -> None:
     backend, (problem,) = one(instance(address=address), loops=frozenset({loop}))
     assert backend.instances == ()
     assert problem.dropped
@@ -158,7 +159,7 @@ def test_haproxys_own_listeners_are_loops(address, loop):
         ("127.example", ("*", 80)),
     ],
 )
-def test_what_is_no_loop(address, loop):
+def test_what_is_no_loop(address: Any, loop: Any) -> None:
     backend, problems = one(instance(address=address), loops=frozenset({loop}))
     assert len(backend.instances) == 1
     assert problems == ()
@@ -184,7 +185,9 @@ def test_what_is_no_loop(address, loop):
         (300, "9" * 5000, 256, 2),
     ],
 )
-def test_meta_weight_wins_and_is_clamped(registry, meta, weight, remarks):
+def test_meta_weight_wins_and_is_clamped(
+    registry: Any, meta: Any, weight: Any, remarks: Any
+) -> None:
     pairs = () if meta is None else (("weight", meta),)
     backend, problems = one(instance(weight=registry, meta=pairs))
     assert backend.instances[0].weight == weight
@@ -203,7 +206,9 @@ def test_meta_weight_wins_and_is_clamped(registry, meta, weight, remarks):
     ],
 )
 @pytest.mark.parametrize("swapped", [False, True])
-def test_of_two_registrations_of_one_server_the_likelier_is_kept(first, second, swapped):
+def test_of_two_registrations_of_one_server_the_likelier_is_kept(
+    first: Any, second: Any, swapped: Any
+) -> None:
     better, worse = instance(**{"name": "x"} | first), instance(**{"name": "y"} | second)
     backend, (problem,) = one(
         *((worse, better) if swapped else (better, worse)), statuses=frozenset(Status)
@@ -213,7 +218,7 @@ def test_of_two_registrations_of_one_server_the_likelier_is_kept(first, second, 
     assert better.id in problem.what
 
 
-def test_one_server_under_two_services_is_kept_in_both_with_a_remark():
+def test_one_server_under_two_services_is_kept_in_both_with_a_remark() -> None:
     lb, _ = desired(
         catalog(
             new=[instance("n", modify_index=9)],
@@ -230,12 +235,12 @@ def test_one_server_under_two_services_is_kept_in_both_with_a_remark():
     )
 
 
-def test_without_an_index_both_get_the_remark():
+def test_without_an_index_both_get_the_remark() -> None:
     lb, _ = desired(catalog(a=[instance()], b=[instance()]), statuses=PASSING)
     assert [p.service for p in lb.problems] == ["a", "b"]
 
 
-def test_a_denied_service_keeps_its_instances():
+def test_a_denied_service_keeps_its_instances() -> None:
     lb, _ = desired(
         catalog(web=Service(name="web", instances=(instance(),), denied=True)), statuses=PASSING
     )
@@ -243,15 +248,15 @@ def test_a_denied_service_keeps_its_instances():
     assert (lb.problems[0].service, lb.problems[0].dropped) == ("web", False)
 
 
-def test_names_that_differ_by_case_are_remarked_on():
+def test_names_that_differ_by_case_are_remarked_on() -> None:
     lb, _ = desired(catalog(WEB=[], web=[], Web=[]), statuses=PASSING)
     assert [p.service for p in lb.problems] == ["WEB", "Web"]
 
 
 @pytest.fixture(scope="module")
-def collision():
+def collision() -> Any:
     """Two servers whose hashes are equal: among 300,000 there are about 20 such pairs."""
-    seen = {}
+    seen: dict[int, tuple[str, int]] = {}
     for host, port in product(range(1, 101), range(1, 3001)):
         address = f"10.0.0.{host}"
         number = naming.server_id.__wrapped__(address, port)
@@ -261,11 +266,11 @@ def collision():
     raise AssertionError
 
 
-def test_equal_ids_are_settled_once(collision):
+def test_equal_ids_are_settled_once(collision: Any) -> Any:
     (a, p), (b, q) = collision
     first, second = instance("1", a, p), instance("2", b, q)
 
-    def ids(recorded, *instances):
+    def ids(recorded: Any, *instances: Any) -> Any:
         lb, after = desired(catalog(web=instances), statuses=PASSING, ids=recorded)
         return {i.id: i.server_id for i in lb.backends[0].instances}, after
 
@@ -288,7 +293,7 @@ def test_equal_ids_are_settled_once(collision):
     assert alone["1"] in both.values()
 
 
-def test_a_record_that_gives_two_servers_one_id_is_not_followed():
+def test_a_record_that_gives_two_servers_one_id_is_not_followed() -> None:
     recorded = {"web/10.0.0.1:80": 70_000, "web/10.0.0.2:80": 70_000}
     lb, after = desired(
         catalog(web=[instance("a"), instance("b", "10.0.0.2")]), statuses=PASSING, ids=recorded
@@ -299,7 +304,7 @@ def test_a_record_that_gives_two_servers_one_id_is_not_followed():
 
 
 @pytest.mark.parametrize("number", [0, 65_535, 2**31, -1])
-def test_a_record_with_an_id_out_of_range_is_not_followed(number):
+def test_a_record_with_an_id_out_of_range_is_not_followed(number: Any) -> None:
     lb, after = desired(
         catalog(web=[instance()]), statuses=PASSING, ids={"web/10.0.0.1:80": number}
     )
@@ -307,7 +312,7 @@ def test_a_record_with_an_id_out_of_range_is_not_followed(number):
     assert after == {}
 
 
-def test_the_record_forgets_what_is_long_gone():
+def test_the_record_forgets_what_is_long_gone() -> None:
     recorded = {f"gone/10.0.0.1:{n}": 70_000 + n for n in range(REMEMBERED + 5)}
     _, after = desired(catalog(web=[]), statuses=PASSING, ids=recorded)
     assert len(after) == REMEMBERED
@@ -336,7 +341,7 @@ CATALOGS = st.dictionaries(TEXT, st.lists(INSTANCES, max_size=4), max_size=4).ma
 
 
 @given(CATALOGS, st.integers())
-def test_whatever_is_registered_what_comes_out_is_typed(found, seed):
+def test_whatever_is_registered_what_comes_out_is_typed(found: Any, seed: Any) -> None:
     lb, ids = desired(found, statuses=PASSING)
     assert len({b.slug for b in lb.backends}) == len(found.services)
     assert [b.slug for b in lb.backends] == sorted(b.slug for b in lb.backends)

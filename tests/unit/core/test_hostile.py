@@ -1,6 +1,7 @@
 """No text of the registry adds a word or a line, whatever the template does."""
 
 import functools
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -22,14 +23,14 @@ TEXT_SETS = st.fixed_dictionaries(dict.fromkeys(hostile.BENIGN, TEXTS))
 
 
 @functools.cache
-def made(body, language=Language.HAPROXY):
+def made(body: Any, language: Any = Language.HAPROXY) -> Any:
     renderer = hostile.renderer(body, language=language)
     config, problems = renderer.render(hostile.balancer(hostile.BENIGN))
     assert not problems
     return renderer, hostile.shape(config.files[0].text)
 
 
-def test_no_known_trick_works(soak):
+def test_no_known_trick_works(soak: Any) -> None:
     happened = set()
     fields = [*hostile.BENIGN, None]
     for number, body in enumerate(hostile.BODIES):
@@ -41,10 +42,10 @@ def test_no_known_trick_works(soak):
     assert happened == {"kept", "dropped"}
 
 
-def test_no_text_makes_a_line_or_a_word(soak):
+def test_no_text_makes_a_line_or_a_word(soak: Any) -> None:
     @settings(max_examples=soak.n(200, 20_000))
     @given(st.sampled_from(hostile.BODIES), TEXT_SETS)
-    def law(body, texts):
+    def law(body: Any, texts: Any) -> None:
         renderer, benign = made(body)
         hostile.check(renderer, benign, texts)
 
@@ -57,13 +58,13 @@ def test_no_text_makes_a_line_or_a_word(soak):
     st.sampled_from([Language.MAP, Language.PLAIN]),
     TEXT_SETS,
 )
-def test_other_languages_quote_into_one_word_too(body, language, texts):
+def test_other_languages_quote_into_one_word_too(body: Any, language: Any, texts: Any) -> None:
     renderer, benign = made(body, language)
     hostile.check(renderer, benign, texts)
 
 
 @pytest.mark.parametrize("body", hostile.WRONG)
-def test_a_wrong_template_fails_with_its_line_whatever_the_text(body):
+def test_a_wrong_template_fails_with_its_line_whatever_the_text(body: Any) -> None:
     renderer = hostile.renderer(body, "i.meta.k")
     for text in ("ttt", "a b\n"):
         with pytest.raises(RenderError) as error:
@@ -72,7 +73,7 @@ def test_a_wrong_template_fails_with_its_line_whatever_the_text(body):
         assert str(error.value).isprintable()
 
 
-def test_a_text_alone_costs_only_its_instance():
+def test_a_text_alone_costs_only_its_instance() -> None:
     renderer = hostile.renderer("{{ t }}", "i.id")
     config, (problem,) = renderer.render(hostile.balancer(hostile.BENIGN | {"id": "a b"}))
     assert "hostile/10.0.0.1:80" not in config.files[0].text
@@ -82,7 +83,7 @@ def test_a_text_alone_costs_only_its_instance():
     assert problem.what == "its id a b is not a plain word, so only |quote can print it"
 
 
-def test_a_name_or_a_tag_of_the_service_costs_the_service():
+def test_a_name_or_a_tag_of_the_service_costs_the_service() -> None:
     for source in ("s.name", "s.tags[0]"):
         renderer = hostile.renderer("{{ t }}", source)
         config, (problem,) = renderer.render(
@@ -93,7 +94,7 @@ def test_a_name_or_a_tag_of_the_service_costs_the_service():
         assert (problem.service, problem.instance) == ("a b", "")
 
 
-def test_nothing_registered_is_nothing_rendered():
+def test_nothing_registered_is_nothing_rendered() -> None:
     config, problems = made("x {{ t }} y")[0].render(LoadBalancer())
     assert config.files[0].text == "begin\nend\n"
     assert problems == ()

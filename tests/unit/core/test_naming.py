@@ -1,4 +1,5 @@
 import ipaddress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ LEGAL = "ABCZabcz0189_.:-"
 
 
 @pytest.mark.parametrize("name", ["web", "my_app", "app.v2", "a:b", "_x", "9", "A-", "x" * 100])
-def test_a_legal_name_is_its_own_slug(name):
+def test_a_legal_name_is_its_own_slug(name: Any) -> None:
     assert naming.slug(name) == name
     assert naming.slugs([name]) == {name: name}
 
@@ -19,7 +20,7 @@ def test_a_legal_name_is_its_own_slug(name):
     "name",
     ["", "a b", "-f", ".hidden", "..", ":x", "sh@256", "café", "a\nb", "x" * 101, "٣", "a/../b"],
 )
-def test_an_illegal_name_becomes_a_legal_slug_with_a_hash(name):
+def test_an_illegal_name_becomes_a_legal_slug_with_a_hash(name: Any) -> None:
     slug = naming.slug(name)
     assert naming.is_legal(slug)
     assert slug != name
@@ -27,24 +28,24 @@ def test_an_illegal_name_becomes_a_legal_slug_with_a_hash(name):
     assert slug == naming.slug(name)
 
 
-def test_the_readable_part_stays_readable():
+def test_the_readable_part_stays_readable() -> None:
     assert naming.slug("my app/v2").startswith("my-app-v2-")
     assert naming.slug("\n\n").startswith("service-")
 
 
-def test_a_slug_does_not_move_when_other_services_come_and_go():
+def test_a_slug_does_not_move_when_other_services_come_and_go() -> None:
     alone = naming.slugs(["a b"])["a b"]
     assert naming.slugs(["zzz", "a b", "a  b", "web"])["a b"] == alone
 
 
-def test_reserved_names_are_never_given():
+def test_reserved_names_are_never_given() -> None:
     found = naming.slugs(["stats", "web"], reserved={"stats", naming.slug("stats", {"stats"})})
     assert found["web"] == "web"
     assert found["stats"] not in {"stats", naming.slug("stats", {"stats"})}
     assert found["stats"].startswith("stats-")
 
 
-def test_a_name_made_up_to_look_like_a_hash_takes_nothing_from_a_legal_one():
+def test_a_name_made_up_to_look_like_a_hash_takes_nothing_from_a_legal_one() -> None:
     forged = naming.slug("a b")
     found = naming.slugs(["a b", forged])
     assert found[forged] == forged
@@ -52,7 +53,7 @@ def test_a_name_made_up_to_look_like_a_hash_takes_nothing_from_a_legal_one():
 
 
 @given(st.lists(st.text(max_size=8) | st.text(LEGAL, max_size=8)), st.randoms())
-def test_slugs_are_legal_distinct_and_do_not_depend_on_the_order(names, random):
+def test_slugs_are_legal_distinct_and_do_not_depend_on_the_order(names: Any, random: Any) -> None:
     found = naming.slugs(names)
     assert set(found) == set(names)
     assert len(set(found.values())) == len(found)
@@ -75,7 +76,7 @@ def test_slugs_are_legal_distinct_and_do_not_depend_on_the_order(names, random):
         ("3com.example", "3com.example"),
     ],
 )
-def test_addresses_are_canonical(text, typed):
+def test_addresses_are_canonical(text: Any, typed: Any) -> None:
     assert naming.address(text) == typed
 
 
@@ -115,7 +116,7 @@ def test_addresses_are_canonical(text, typed):
         "${HOME}",
     ],
 )
-def test_what_is_no_address_is_refused(text):
+def test_what_is_no_address_is_refused(text: Any) -> None:
     with pytest.raises(naming.Untypable) as error:
         naming.address(text)
     assert "\n" not in str(error.value)
@@ -123,7 +124,7 @@ def test_what_is_no_address_is_refused(text):
 
 
 @given(st.text())
-def test_an_address_is_refused_or_one_plain_word(text):
+def test_an_address_is_refused_or_one_plain_word(text: Any) -> None:
     try:
         typed = naming.address(text)
     except naming.Untypable:
@@ -133,7 +134,9 @@ def test_an_address_is_refused_or_one_plain_word(text):
 
 
 @given(st.ip_addresses(), st.integers(1, 65535), st.ip_addresses(), st.integers(1, 65535))
-def test_a_server_is_named_after_its_address_and_port_and_nothing_else(a, p, b, q):
+def test_a_server_is_named_after_its_address_and_port_and_nothing_else(
+    a: Any, p: Any, b: Any, q: Any
+) -> None:
     one = naming.server(str(a), p)
     assert (one == naming.server(str(b), q)) == ((a, p) == (b, q))
     address, _, port = one.rpartition(":")
@@ -143,19 +146,19 @@ def test_a_server_is_named_after_its_address_and_port_and_nothing_else(a, p, b, 
 
 
 @given(st.ip_addresses(), st.integers(1, 65535), st.integers(0, 9))
-def test_ids_are_above_haproxys_own_and_fit_31_bits(address, port, salt):
+def test_ids_are_above_haproxys_own_and_fit_31_bits(address: Any, port: Any, salt: Any) -> None:
     found = naming.server_id(str(address), port, salt)
     assert 65_535 < found < 2**31
     assert found == naming.server_id(str(address), port, salt)
 
 
-def test_ids_are_the_same_in_every_release():
+def test_ids_are_the_same_in_every_release() -> None:
     # Another number here would move every client of consistent hashing at the upgrade.
     assert naming.server_id("10.0.0.1", 80) == 1346964291
     assert naming.server_id("::1", 80) == 933190870
 
 
-def test_servers_sort_by_number_then_by_name():
+def test_servers_sort_by_number_then_by_name() -> None:
     places = [("b.example", 1), ("10.0.0.10", 80), ("10.0.0.9", 81), ("10.0.0.9", 9), ("::1", 1)]
     assert sorted(places, key=lambda p: naming.order(*p)) == [
         ("10.0.0.9", 9),
@@ -167,10 +170,10 @@ def test_servers_sort_by_number_then_by_name():
 
 
 @pytest.mark.parametrize("text", ["web", "my_app", "a", "a-b", "9", "x" * 63])
-def test_host_labels(text):
+def test_host_labels(text: Any) -> None:
     assert naming.is_host_label(text)
 
 
 @pytest.mark.parametrize("text", ["", "a.b", "a:b", "-a", "a-", "a b", "é", "x" * 64, "web\n"])
-def test_what_is_no_host_label(text):
+def test_what_is_no_host_label(text: Any) -> None:
     assert not naming.is_host_label(text)

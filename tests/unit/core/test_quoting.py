@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,9 @@ ALL = list(Language)
 @pytest.mark.parametrize(
     "text", ["", "a\nb", "a\rb", "a\0b", "a\tb", "\x1b[31m", "a\x7f", "\x85", "\ud800", "x" * 1025]
 )
-def test_no_language_takes_line_breaks_control_characters_or_nonsense(language, text):
+def test_no_language_takes_line_breaks_control_characters_or_nonsense(
+    language: Any, text: Any
+) -> None:
     with pytest.raises(quoting.Unquotable):
         quoting.quote(text, language)
     with pytest.raises(quoting.Unquotable):
@@ -20,7 +24,7 @@ def test_no_language_takes_line_breaks_control_characters_or_nonsense(language, 
 
 
 @pytest.mark.parametrize("language", ALL)
-def test_a_plain_word_needs_nothing(language):
+def test_a_plain_word_needs_nothing(language: Any) -> None:
     quoted = quoting.quote("a.b/c:1@x=y,z-", language)
     assert quoted.strip('"') == "a.b/c:1@x=y,z-"
 
@@ -39,35 +43,35 @@ def test_a_plain_word_needs_nothing(language):
         ("!x", r"\x21x"),
     ],
 )
-def test_haproxy_reads_odd_bytes_as_hex(text, quoted):
+def test_haproxy_reads_odd_bytes_as_hex(text: Any, quoted: Any) -> None:
     assert quoting.quote(text, Language.HAPROXY) == quoted
 
 
 @pytest.mark.parametrize("text", ["%[src]", "100%", "-f", "-"])
-def test_haproxy_is_not_given_log_formats_and_flags(text):
+def test_haproxy_is_not_given_log_formats_and_flags(text: Any) -> None:
     with pytest.raises(quoting.Unquotable):
         quoting.quote(text, Language.HAPROXY)
 
 
-def test_the_operators_own_text_may_have_a_percent_sign():
+def test_the_operators_own_text_may_have_a_percent_sign() -> None:
     assert quoting.quote("p%w", Language.HAPROXY, trusted=True) == r"p\x25w"
 
 
-def test_a_map_takes_what_stays_one_word():
+def test_a_map_takes_what_stays_one_word() -> None:
     assert quoting.quote('a"b%$é', Language.MAP) == 'a"b%$é'
     for text in ("a b", "#a", "a\u2028b", "a\xa0b"):
         with pytest.raises(quoting.Unquotable):
             quoting.quote(text, Language.MAP)
 
 
-def test_nginx_gets_double_quotes():
+def test_nginx_gets_double_quotes() -> None:
     assert quoting.quote('a "b" \\', Language.NGINX) == '"a \\"b\\" \\\\"'
     for text in ("$host", "a;b", "{", "}", "a\u2028b"):
         with pytest.raises(quoting.Unquotable):
             quoting.quote(text, Language.NGINX)
 
 
-def test_plain_is_one_printable_word():
+def test_plain_is_one_printable_word() -> None:
     assert quoting.quote("#a%$", Language.PLAIN) == "#a%$"
     for text in ("a b", "a\u3000b", "\u200b"):
         with pytest.raises(quoting.Unquotable):
@@ -75,7 +79,7 @@ def test_plain_is_one_printable_word():
 
 
 @given(st.text(max_size=40), st.sampled_from(ALL))
-def test_what_is_quoted_is_one_word_on_one_line(text, language):
+def test_what_is_quoted_is_one_word_on_one_line(text: Any, language: Any) -> None:
     try:
         quoted = quoting.quote(text, language)
     except quoting.Unquotable:
@@ -86,7 +90,7 @@ def test_what_is_quoted_is_one_word_on_one_line(text, language):
 
 
 @given(st.text(max_size=40))
-def test_haproxys_encoding_can_be_read_back(text):
+def test_haproxys_encoding_can_be_read_back(text: Any) -> None:
     try:
         quoted = quoting.quote(text, Language.HAPROXY)
     except quoting.Unquotable:

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from confsync.domain.rendered import Language, Template, TemplateSet
 from confsync.errors import RenderError
 
 
-def server(n=1, **more):
+def server(n: Any = 1, **more: Any) -> Any:
     return Server(
         **{
             "server": f"10.0.0.{n}:80",
@@ -24,24 +25,24 @@ def server(n=1, **more):
     )
 
 
-def backend(name="web", *instances, **more):
+def backend(name: Any = "web", *instances: Any, **more: Any) -> Any:
     return Backend(**{"name": name, "slug": name, "instances": instances} | more)
 
 
-def balancer(*backends):
+def balancer(*backends: Any) -> Any:
     return LoadBalancer(backends=backends)
 
 
 WEB = balancer(backend("web", server(1), server(2), tags=("a", "b")))
 
 
-def template(text, name="t.j2", destination="/etc/x/t.cfg", **more):
+def template(text: Any, name: Any = "t.j2", destination: Any = "/etc/x/t.cfg", **more: Any) -> Any:
     return Template(
         **{"name": name, "text": text, "destination": destination, "seen_as": destination} | more
     )
 
 
-def renderer(text, *others, includes=None, **more):
+def renderer(text: Any, *others: Any, includes: Any = None, **more: Any) -> Any:
     return Renderer(
         TemplateSet(templates=(template(text, **more), *others), includes=includes or {}),
         version="1.2",
@@ -50,19 +51,19 @@ def renderer(text, *others, includes=None, **more):
     )
 
 
-def render(text, lb=WEB, **more):
+def render(text: Any, lb: Any = WEB, **more: Any) -> Any:
     config, problems = renderer(text, **more).render(lb)
     assert problems == ()
     return config.files[0].text
 
 
-def fails(text, lb=WEB, **more):
+def fails(text: Any, lb: Any = WEB, **more: Any) -> Any:
     with pytest.raises(RenderError) as error:
         renderer(text, **more).render(lb)
     return error.value
 
 
-def test_the_fields_of_a_service_and_its_instances():
+def test_the_fields_of_a_service_and_its_instances() -> None:
     lb = balancer(
         backend(
             "web",
@@ -90,11 +91,11 @@ def test_the_fields_of_a_service_and_its_instances():
     )
 
 
-def test_fields_can_be_reached_as_items_too():
+def test_fields_can_be_reached_as_items_too() -> None:
     assert render("{{ services[0]['slug'] }} {{ services[0].instances[1]['port'] }}") == "web 80\n"
 
 
-def test_services_by_name():
+def test_services_by_name() -> None:
     assert render("{{ service('web').instances|length }}") == "2\n"
     empty = (
         "{{ service('no such').slug }} {{ service('x').name }} {{ service('x').instances|length }}"
@@ -102,31 +103,31 @@ def test_services_by_name():
     assert render(empty).endswith(" x 0\n")
 
 
-def test_facts():
+def test_facts() -> None:
     text = "{{ confsync.version }} {{ target.type }} {{ target.stats_socket }}"
     assert render(text) == "1.2 systemd /run/s.sock\n"
 
 
 @pytest.mark.parametrize("name", ["hosts.map", "/host/hosts.map", "/in/container/hosts.map"])
-def test_path_gives_a_destination_as_haproxy_sees_it(name):
+def test_path_gives_a_destination_as_haproxy_sees_it(name: Any) -> None:
     other = template("", "m", "/host/hosts.map", seen_as="/in/container/hosts.map")
     config, _ = renderer(f"{{{{ path('{name}') }}}}", other).render(WEB)
     assert config.files[0].text == "/in/container/hosts.map\n"
 
 
-def test_an_unknown_path_is_an_error_that_names_the_known_ones():
+def test_an_unknown_path_is_an_error_that_names_the_known_ones() -> None:
     error = fails("\n{{ path('nope') }}")
     assert error.what == "t.j2:2: path(nope): no template makes it (known: t.cfg)"
 
 
-def test_an_ambiguous_path_is_an_error():
+def test_an_ambiguous_path_is_an_error() -> None:
     with pytest.raises(RenderError, match="name the whole path"):
         renderer(
             "{{ path('a.map') }}", template("", "m", "/x/a.map"), template("", "n", "/y/a.map")
         ).render(WEB)
 
 
-def test_variables():
+def test_variables() -> None:
     variables = {
         "a": "x y",
         "n": 3,
@@ -144,7 +145,7 @@ def test_variables():
     assert render(text, variables=variables) == "x y 3 1.5 1 z p-q v x y w 1 7\n"
 
 
-def test_an_unknown_variable_is_an_error_that_names_the_key():
+def test_an_unknown_variable_is_an_error_that_names_the_key() -> None:
     error = fails("a\n{{ vars.portt }}", variables={"port": 1})
     assert (error.template, error.line) == ("t.j2", 2)
     assert "vars has no 'portt': set it under [template.vars] of t.j2 (set: port)" in error.what
@@ -175,21 +176,21 @@ def test_an_unknown_variable_is_an_error_that_names_the_key():
         ("{{ 'a\\nb'|quote }}", 1, "cannot quote this text: it has a line break"),
     ],
 )
-def test_errors_name_template_line_and_fault(text, line, words):
+def test_errors_name_template_line_and_fault(text: Any, line: Any, words: Any) -> None:
     error = fails(text)
     assert (error.template, error.line, error.exit_code) == ("t.j2", line, 65)
     assert words in error.what
     assert "\n" not in error.what
 
 
-def test_an_error_in_an_included_template_names_that_one():
+def test_an_error_in_an_included_template_names_that_one() -> None:
     error = fails("{% include 'inc' %}", includes={"inc": "\n\n{{ nope }}"})
     assert (error.template, error.line) == ("inc", 3)
     error = fails("{% include 'inc' %}", includes={"inc": "\n{% for %}"})
     assert (error.template, error.line) == ("inc", 2)
 
 
-def test_includes_imports_and_inheritance():
+def test_includes_imports_and_inheritance() -> None:
     includes = {
         "inc": "{{ services|length }}",
         "lib": "{% macro m(x) %}<{{ x }}>{% endmacro %}",
@@ -233,23 +234,23 @@ def test_includes_imports_and_inheritance():
         ("{{ 'x'.startswith('x') and 1 }}{{ 'abc'.find('c') }}{{ ','.join(['a', 'b']) }}", "12a,b"),
     ],
 )
-def test_what_honest_templates_use(text, made):
+def test_what_honest_templates_use(text: Any, made: Any) -> None:
     assert render(text) == made + "\n"
 
 
-def test_blocks_leave_no_blank_lines_and_a_file_ends_in_a_newline():
+def test_blocks_leave_no_blank_lines_and_a_file_ends_in_a_newline() -> None:
     text = "a\n  {% for s in services %}\n  x\n  {% endfor %}\nb"
     assert render(text) == "a\n  x\nb\n"
     assert render("a\n") == "a\n"
     assert render("") == "\n"
 
 
-def test_quote_speaks_the_templates_language():
+def test_quote_speaks_the_templates_language() -> None:
     assert render("{{ 'a b'|quote }}", language=Language.NGINX) == '"a b"\n'
     assert render("{{ 'a#b'|quote }}", language=Language.MAP) == "a#b\n"
 
 
-def test_several_templates_are_rendered_in_order_with_what_belongs_to_them():
+def test_several_templates_are_rendered_in_order_with_what_belongs_to_them() -> None:
     made = Renderer(
         TemplateSet(
             templates=(
@@ -268,14 +269,14 @@ def test_several_templates_are_rendered_in_order_with_what_belongs_to_them():
     assert config.masked("x pw") == "x *****"
 
 
-def test_declared_is_what_stands_without_services():
+def test_declared_is_what_stands_without_services() -> None:
     made = renderer("frontend a\n{% for s in services %}backend {{ s.slug }}\n{% endfor %}")
     declared = made.declared()
     assert declared.files[0].text == "frontend a\n"
     assert made.declared() is declared
 
 
-def test_the_same_values_give_the_same_bytes_from_any_thread():
+def test_the_same_values_give_the_same_bytes_from_any_thread() -> None:
     made = renderer(
         "{% for s in services %}{% for i in s.instances %}{{ i.server }} {{ i.id|quote }}\n"
         "{% endfor %}{% endfor %}"
@@ -290,7 +291,7 @@ def test_the_same_values_give_the_same_bytes_from_any_thread():
     assert len(results[1][1]) == 10
 
 
-def test_refusals_in_two_rounds_are_both_left_out():
+def test_refusals_in_two_rounds_are_both_left_out() -> None:
     # The second text is printed only once the first instance is gone.
     lb = balancer(
         backend("web", server(1, id="a b"), server(2, id="c d"), server(3)),
@@ -308,14 +309,14 @@ def test_refusals_in_two_rounds_are_both_left_out():
     ]
 
 
-def test_refusals_without_end_are_an_error():
+def test_refusals_without_end_are_an_error() -> None:
     lb = balancer(backend("web", *(server(n, id=f"a {n}") for n in range(1, 30))))
     error = fails("{{ services[0].instances[0].id }}", lb)
     assert error.line == 1
     assert "still refused" in error.what
 
 
-def test_a_failure_after_a_refusal_does_not_count():
+def test_a_failure_after_a_refusal_does_not_count() -> None:
     lb = balancer(backend("web", server(1, meta=(("n", "1 0"),)), server(2, meta=(("n", "5"),))))
     text = "{% for i in services[0].instances %}{{ 10 // (i.meta.n|int) }}{% endfor %}"
     config, (problem,) = renderer(text).render(lb)
@@ -323,7 +324,7 @@ def test_a_failure_after_a_refusal_does_not_count():
     assert problem.instance == "id-1"
 
 
-def test_missing_meta_costs_its_instance():
+def test_missing_meta_costs_its_instance() -> None:
     lb = balancer(backend("web", server(1), server(2, meta=(("k", "v"),))))
     text = "{% for i in services[0].instances %}{{ i.meta.k }}{% endfor %}"
     config, (problem,) = renderer(text).render(lb)
@@ -334,7 +335,7 @@ def test_missing_meta_costs_its_instance():
     assert render(gentle, lb) == "devv\n"
 
 
-def test_a_template_that_demands_what_nobody_has_is_to_blame():
+def test_a_template_that_demands_what_nobody_has_is_to_blame() -> None:
     lb = balancer(backend("web", *(server(n) for n in range(1, 5))))
     error = fails("\n{% for i in services[0].instances %}{{ i.meta.kk }}{% endfor %}", lb)
     assert error.line == 2
@@ -350,7 +351,7 @@ DIVIDES = (
 
 
 @pytest.mark.parametrize("bad", ["0", "3"])
-def test_data_that_makes_a_template_fail_costs_its_instance(bad):
+def test_data_that_makes_a_template_fail_costs_its_instance(bad: Any) -> None:
     lb = balancer(
         backend("a", server(1, meta=(("n", "1"),))),
         backend("b", server(2, meta=(("n", bad),)), server(3, meta=(("n", "2"),))),
@@ -363,7 +364,7 @@ def test_data_that_makes_a_template_fail_costs_its_instance(bad):
     assert problem.what.startswith("makes the template fail: ")
 
 
-def test_a_service_that_fails_even_without_instances_is_left_out():
+def test_a_service_that_fails_even_without_instances_is_left_out() -> None:
     lb = balancer(*(backend(n, tags=(n,)) for n in ("1", "2", "0")))
     text = "{% for s in services %}{{ 8 // (s.tags[0]|int) }}\n{% endfor %}"
     config, (problem,) = renderer(text).render(lb)
@@ -371,18 +372,18 @@ def test_a_service_that_fails_even_without_instances_is_left_out():
     assert (problem.service, problem.instance) == ("0", "")
 
 
-def test_a_template_that_fails_for_most_is_to_blame():
+def test_a_template_that_fails_for_most_is_to_blame() -> None:
     lb = balancer(backend("a", *(server(n, meta=(("n", "0"),)) for n in (1, 2, 3))))
     assert "ZeroDivisionError" in fails(DIVIDES, lb).what
 
 
-def test_an_undefined_name_is_never_blamed_on_data():
+def test_an_undefined_name_is_never_blamed_on_data() -> None:
     lb = balancer(backend("a", server(1)), backend("b", server(2)), backend("c", server(3)))
     text = "{% for s in services %}{% if s.name == 'b' %}{{ nope }}{% endif %}{% endfor %}"
     assert "'nope' is undefined" in fails(text, lb).what
 
 
-def test_a_failing_template_leaves_the_reason_when_it_fails_with_nothing():
+def test_a_failing_template_leaves_the_reason_when_it_fails_with_nothing() -> None:
     assert (
         "nothing to print" in fails("{{ service('web').instances|d(none, true) }}", balancer()).what
     )
