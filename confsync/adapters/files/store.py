@@ -41,7 +41,7 @@ class Recovery:
     """What a start found on disk, in words.
 
     `unconfirmed`: a promoted set stands whose load nobody confirmed. `promoted`: destination ->
-    digest of what confsync itself put there, so that it is not taken for a foreign edit.
+    digest of that set, which no record knows yet: confsync's own, not a foreign edit.
     """
 
     notes: tuple[str, ...] = ()
@@ -291,7 +291,7 @@ class FileStore:
                 if journal.phase is Phase.PROMOTING
                 else "the previous set had been put back"
             )
-            return Recovery(notes=tuple(notes), promoted=_digests(back))
+            return Recovery(notes=tuple(notes))
         whole = all(ours[e.destination] == e.new for e in journal.entries if e.destination in ours)
         if whole and journal.phase is Phase.PROMOTING:
             notes.append("a set was promoted and its load not confirmed")
@@ -301,7 +301,7 @@ class FileStore:
         changed = self._put({d: back[d] for d in ours}, now)
         self.settle()
         notes.append(f"a promotion was cut short; put back: {', '.join(changed)}")
-        return Recovery(notes=tuple(notes), promoted=_digests(back))
+        return Recovery(notes=tuple(notes))
 
 
 def _stamp(path: Path) -> tuple[int, int, int, int] | None:
@@ -314,10 +314,6 @@ def _stamp(path: Path) -> tuple[int, int, int, int] | None:
 
 def _digest(file: dest.Present | None) -> str | None:
     return None if file is None else digest(file.text)
-
-
-def _digests(files: Mapping[str, dest.Present | None]) -> dict[str, str]:
-    return {d: digest(f.text) for d, f in files.items() if f is not None}
 
 
 def _journal(
