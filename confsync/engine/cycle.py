@@ -94,7 +94,8 @@ class Cycle:
         self._ids: dict[str, int] = {}
         self.observed: Observed | None = None
         self.wake = 0.0
-        self._unsaved = False
+        # The first turn that finds all in step ends a journal that a crash may have left.
+        self._unsaved = True
 
     def restore(self) -> Catalog | None:
         """Take up what the state directory kept; returns the last good catalog. Blocking."""
@@ -112,6 +113,12 @@ class Cycle:
     def record(self) -> Record | None:
         """What was confirmed to run."""
         return self._record
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Names of the services that the guard holds, alone or with the registry."""
+        missing = self._memory.registry.missing if self._memory.registry else ()
+        return frozenset({*self._memory.held, *(s.name for s in missing)})
 
     async def turn(self, turn: Turn) -> CycleReport:
         """Run the stages. Foreseen errors stand in the report; others are bugs and pass through."""

@@ -121,24 +121,24 @@ class Running:
         }
 
     def _release(self, args: dict[str, object]) -> dict[str, object]:
+        """Let held services go with the next cycle; without an argument, list what is held."""
         holds = self._agent.report.holds if self._agent.report else ()
-        names = {h.service for h in holds if h.service}
-        held = any(not h.service for h in holds)
-        service = args.get("service")
-        everything = bool(args.get("all"))
+        names = self._agent.cycle.held
+        service, everything = args.get("service"), bool(args.get("all"))
         registry = bool(args.get("registry")) or everything
-        if not service and not registry:
-            return {"ok": True, "holds": _plain(holds), "released": []}
-        if service and service not in names and not held:
+        if service and service not in names:
             return {
                 "ok": False,
                 "error": f"{service!r} is not held",
                 "remedy": f"held are: {', '.join(sorted(names)) or 'none'}",
                 "exit_code": 2,
             }
-        wanted = tuple(names) if everything else (str(service),) if service else ()
-        self._agent.release(wanted, registry=registry and held)
-        return {"ok": True, "holds": _plain(holds), "released": [*wanted, *["registry"] * registry]}
+        wanted = tuple(sorted(names)) if everything else (str(service),) if service else ()
+        registry = registry and any(not h.service for h in holds)
+        if wanted or registry:
+            self._agent.release(wanted, registry=registry)
+        released = [*wanted, *(["the registry"] if registry else [])]
+        return {"ok": True, "holds": _plain(holds), "released": released}
 
 
 def _plain(value: object) -> object:
@@ -168,5 +168,3 @@ async def run(loaded: Loaded, *, reload: Callable[[], Loaded]) -> None:
         ),
         telemetry,
     )
-
-

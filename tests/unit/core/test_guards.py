@@ -29,12 +29,8 @@ def catalog(*services: Service, fell: bool = False) -> Catalog:
     return Catalog(services=tuple(sorted(services, key=lambda s: s.name)), index_fell=fell)
 
 
-def judge(
-    memory: Memory, seen: Catalog, now: float, evidence: Evidence | None = None
-) -> Verdict:
-    return guards.judge(
-        memory, seen, now=now, served=SERVED, thresholds=LIMITS, evidence=evidence
-    )
+def judge(memory: Memory, seen: Catalog, now: float, evidence: Evidence | None = None) -> Verdict:
+    return guards.judge(memory, seen, now=now, served=SERVED, thresholds=LIMITS, evidence=evidence)
 
 
 def begun(*services: Service, now: float = 0) -> Memory:

@@ -68,9 +68,7 @@ def test_all_equal_is_no_change() -> None:
             config(A),
             on_disk(B),
             runs(A),
-            WritePlan(
-                destinations=(MAIN,), reasons=(f"{MAIN} on disk is not what HAProxy runs",)
-            ),
+            WritePlan(destinations=(MAIN,), reasons=(f"{MAIN} on disk is not what HAProxy runs",)),
         ),
         (
             config(A),
@@ -156,15 +154,11 @@ def loaded(
     servers: tuple[ServerState, ...] | None = (X,),
     main: str | None = A,
 ) -> Loaded:
-    return planning.loaded(
-        record, observed, on_disk(main), older=older, servers=servers, main=MAIN
-    )
+    return planning.loaded(record, observed, on_disk(main), older=older, servers=servers, main=MAIN)
 
 
 def test_the_record_is_believed_while_its_worker_runs() -> None:
-    assert loaded(RECORD, older=False, servers=None) == Loaded(
-        files={MAIN: "d"}, texts={MAIN: A}
-    )
+    assert loaded(RECORD, older=False, servers=None) == Loaded(files={MAIN: "d"}, texts={MAIN: A})
 
 
 @pytest.mark.parametrize(
@@ -199,9 +193,7 @@ def test_doubt_is_not_knowing(
 
 
 def test_a_server_on_another_address_is_doubt_and_a_host_name_is_not() -> None:
-    wrong = ServerState(
-        backend="a", server="x", address="10.0.0.9", port=80, up=True, checked=True
-    )
+    wrong = ServerState(backend="a", server="x", address="10.0.0.9", port=80, up=True, checked=True)
     assert loaded(None, servers=(wrong,)).why.endswith("server a/x runs with 10.0.0.9:80")
     named = "backend a\n    server x web.example:80\n"
     assert planning.disagreement(named, (wrong,)) == ""

@@ -79,6 +79,8 @@ async def test_nothing_changed_is_in_step_also_after_a_restart(here: World) -> N
     here.restarted()
     report = await here.turn(catalog(web=2))
     assert report.outcome is Outcome.IN_STEP
+    assert here.store.done == ["settle"]  # the journal that a crash may have left
+    assert (await here.turn(catalog(web=2))).outcome is Outcome.IN_STEP
     assert here.store.done == []
     assert here.haproxy.reloads == 1
     assert here.haproxy.checks == 1

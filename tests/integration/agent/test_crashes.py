@@ -1,0 +1,45 @@
+"""kill -9 at every boundary between two stages: the file is always one that HAProxy accepts, the next
+start converges, and the traffic loses nothing."""
+
+import pytest
+
+from confsync import faults
+from tests.integration.agent.conftest import Site
+from tests.support.process import wait_until
+
+pytestmark = pytest.mark.parametrize("haproxy_version", ["2.6"], indirect=True)
+
+
+@pytest.mark.parametrize("point", [*faults.POINTS, "promote-each:2"])
+def test_a_killed_agent_converges(site: Site, point: str) -> None:
+    site.add()
+    site.up()
+    assert site.agent.stop() == 0
+    with site.load(streams=1, seconds=120) as load:
+        load.wait_ok(20)
+        site.add("api")  # a new service: map and main file change
+        added = site.add()
+        site.agent.start(CONFSYNC_FAULT=point)
+        wait_until(lambda: not site.agent.process.running, f"the crash at {point}")
+        assert site.agent.process.exit_code == -9
+        code, words = site.haproxy.check()
+        assert code == 0, words
+        mark = site.agent.mark()
+        reloads = site.haproxy.reloads()
+        site.agent.start()
+        site.agent.wait(
+            lambda line: line["event"] in {"cycle: reloaded", "cycle: in step"},
+            "convergence",
+            since=mark,
+        )
+        load.wait_server(added)
+        load.wait_ok(20)
+        report = load.stop()
+    assert report.failed_as == {}
+    site.agrees()
+    assert site.haproxy.reloads() <= reloads + 1
+    assert not list(site.haproxy.etc.glob(".*.confsync"))
+    assert not (site.agent.state / "journal.json").exists()
+    assert not (site.agent.state / "foreign").exists()
+    mark = site.agent.mark()
+    assert site.agent.run("once").returncode == 0
