@@ -109,10 +109,9 @@ class Load:
             try:
                 name = await exchange.Connection(self._port, host).get(last=True)
             except exchange.Failed as failed:
+                reached = failed.kind == "503" and not served
                 if failed.kind != "503":
                     self._traffic.count_failure(failed.kind)
-                    continue
-                reached = not served
             else:
                 reached = served
                 self._answered(name, begun)

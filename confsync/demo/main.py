@@ -54,12 +54,15 @@ def run(
     haproxy: str = "",
     consul: str = "",
     file_source: bool = False,
+    color: bool = True,
 ) -> int:
     """Run the demo; returns 0 when nothing failed, 1 when something did, 128 + N on a signal.
 
     `seconds`: of the scenario; some more go into starting and ending. `plain`: lines even on a
     terminal. `haproxy`, `consul`: binaries, else found. `file_source`: no Consul even when there is
-    one. Raises ConfsyncError when the demo cannot begin (TargetUnavailable: no HAProxy).
+    one. `color`: where the output can show it.
+
+    Raises ConfsyncError when the demo cannot begin (TargetUnavailable: no HAProxy).
     """
     options = Options(
         seconds=min(scenario.MOST, max(scenario.LEAST, seconds)),
@@ -67,7 +70,7 @@ def run(
         haproxy=programs.find_haproxy(haproxy),
         consul=None if file_source else programs.find_consul(consul),
     )
-    return asyncio.run(perform(options, Console()))
+    return asyncio.run(perform(options, Console(no_color=None if color else True)))
 
 
 async def perform(options: Options, console: Console) -> int:
