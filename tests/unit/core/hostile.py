@@ -36,6 +36,9 @@ WRONG = r"""
 {{ i.meta }}
 {{ "z" ~ s }}
 {{ "z" ~ i.tags }}
+{{ "%s" % s }}
+{{ "%s"|format(s.tags) }}
+{{ "%s" % vars }}
 {{ none }}
 {{ nope }}
 {{ services }}

@@ -98,3 +98,11 @@ def test_nothing_registered_is_nothing_rendered() -> None:
     config, problems = made("x {{ t }} y")[0].render(LoadBalancer())
     assert config.files[0].text == "begin\nend\n"
     assert problems == ()
+
+
+def test_a_path_of_an_opaque_text_costs_its_instance() -> None:
+    renderer = hostile.renderer(
+        "{% if i.id != 'a b' %}{{ t }}{% else %}{{ path(t) }}{% endif %}", "i.id"
+    )
+    _, (problem,) = renderer.render(hostile.balancer(hostile.BENIGN | {"id": "a b"}))
+    assert problem.what == "its id a b is no destination"
