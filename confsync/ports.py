@@ -57,8 +57,8 @@ class Stager(Protocol):
     def stage(self, config: RenderedConfig, only: tuple[str, ...]) -> Staged:
         """Write `only` of the set, perhaps none. Raises WriteError, then nothing is left behind."""
 
-    def discard(self, staged: Staged, why: str = "") -> None:
-        """Remove the staged files; with `why`, keep the set as rejected, for reading."""
+    def discard(self, staged: Staged, why: str = "") -> str:
+        """Remove the staged files; with `why`, keep the set as rejected; returns where, in words."""
 
 
 class ConfigStore(Stager, Protocol):

@@ -95,7 +95,8 @@ class Applier:
                 draft.note(*await self._target.check(self._main, staged))
             except CheckRejected as error:
                 why = "\n".join(filter(None, (str(error), error.detail)))
-                await asyncio.to_thread(store.discard, staged, why)
+                if kept := await asyncio.to_thread(store.discard, staged, why):
+                    draft.note(kept)
                 if has_live:
                     draft.note(*await self._live_fault())
                 raise

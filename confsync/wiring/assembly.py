@@ -23,6 +23,7 @@ from confsync.core.rendering import Renderer
 from confsync.core.selection import Selection
 from confsync.domain.catalog import Catalog, Status
 from confsync.domain.rendered import TemplateSet
+from confsync.domain.running import Record
 from confsync.domain.status import CycleReport
 from confsync.engine import cycle
 from confsync.errors import Unavailable
@@ -203,7 +204,10 @@ async def once(
             )
         finally:
             await made.discoverer.close()
-    return replace(report, notes=(*loaded.warnings, *found, *made.state.notes, *report.notes))
+    return replace(
+        report,
+        notes=(*warnings(loaded, made), *found, *made.state.notes, *report.notes),
+    )
 
 
 async def _fetch(source: Discoverer, seconds: float) -> Catalog:
@@ -222,9 +226,9 @@ def claimed(made: Parts) -> Iterator[tuple[str, ...]]:
     """Lock the state directory and mend what a crash left; yields what was found, in words."""
     with made.state:
         found = made.store.recover()
-        record = made.state.load_record()
-        if found.promoted and record is not None:
+        if found.promoted:
             # What a crash left promoted is confsync's own hand, not a foreign one.
+            record = made.state.load_record() or Record()
             made.state.save_record(replace(record, promoted={**record.promoted, **found.promoted}))
         yield found.notes
 
@@ -243,10 +247,20 @@ async def check(loaded: Loaded, *, services: str | None, haproxy: bool) -> Cycle
             selection = Selection(
                 services=source.services, exclude=source.exclude, tags=source.tags
             )
-            catalog = await ServicesFile(Path(services), selection).fetch()
+            catalog: Catalog | None = await ServicesFile(Path(services), selection).fetch()
         else:
             catalog = None if loaded.file is None and haproxy else Catalog()
         report = await made.cycle.check(catalog, haproxy=haproxy)
     finally:
         await made.discoverer.close()
-    return replace(report, notes=(*loaded.warnings, *report.notes))
+    return replace(report, notes=(*warnings(loaded, made), *report.notes))
+
+
+def warnings(loaded: Loaded, made: Parts) -> tuple[str, ...]:
+    """Say what an operator should know about the settings although they hold."""
+    readable = tuple(
+        f"{t.destination} has a password and everybody may read it: set mode = \"0640\" there"
+        for t in made.templates.templates
+        if t.secrets and t.mode & 0o004
+    )
+    return (*loaded.warnings, *readable)

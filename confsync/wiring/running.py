@@ -69,7 +69,7 @@ class Running:
         """Work until `stop` is set. Raises Locked or StateError before anything is done."""
         log = self._loaded.settings.log
         logs.configure(level=log.level, form=log.format)
-        for warning in self._loaded.warnings:
+        for warning in assembly.warnings(self._loaded, self._parts):
             self._telemetry.event("warning", "settings", warning=warning)
         with assembly.claimed(self._parts) as found:
             for note in (*found, *self._parts.state.notes):

@@ -106,9 +106,10 @@ class Store:
             if file.destination in staged.paths:
                 self.put(file.destination, file.text)
 
-    def discard(self, staged: Staged, why: str = "") -> None:
+    def discard(self, staged: Staged, why: str = "") -> str:
         self.done.append("discard")
         self.rejected = why
+        return "kept in rejected" if why else ""
 
     def restore(self) -> tuple[str, ...]:
         self.done.append("restore")

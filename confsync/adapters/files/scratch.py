@@ -47,9 +47,10 @@ class ScratchStore:
             raise dest.failed(folder, error) from error
         return StagedFiles(config=config, paths=paths)
 
-    def discard(self, staged: Staged, why: str = "") -> None:
-        """Remove the folder; `why` is not kept, since the state stays untouched too."""
+    def discard(self, staged: Staged, why: str = "") -> str:
+        """Remove the folder; nothing is kept, since the state stays untouched too."""
         del why
         for folder in {Path(path).parents[1] for path in staged.paths.values()}:
             with suppress(OSError):
                 shutil.rmtree(folder)
+        return ""

@@ -50,16 +50,12 @@ class Recovery:
 
 
 class FileStore:
-    """A ConfigStore. Blocking, and for one caller at a time.
-
-    `notes`: what could not be kept for reading although nothing failed otherwise.
-    """
+    """A ConfigStore. Blocking, and for one caller at a time."""
 
     def __init__(self, options: StoreOptions) -> None:
         self._options = options
         self._journal = JournalFile(options.state)
         self._previous = kept.Previous(options.state)
-        self.notes: list[str] = []
 
     def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
         """Read what is there now (None: absent). Raises WriteError when it may not be read."""
@@ -73,18 +69,17 @@ class FileStore:
         """Write `only` of the set beside their destinations. Raises WriteError; leaves nothing."""
         return staging.stage(config, only)
 
-    def discard(self, staged: Staged, why: str = "") -> None:
-        """Remove the staged files; with `why`, keep the set as rejected, for reading."""
+    def discard(self, staged: Staged, why: str = "") -> str:
+        """Remove the staged files; with `why`, keep the set as rejected; returns where, in words."""
         staging.clear(staged.paths.values())
-        if why:
-            folder = self._options.state / "rejected"
-            try:
-                kept.keep_rejected(self._options.state, staged.config, why)
-            except OSError as error:
-                self.notes.append(
-                    f"{folder}: the rejected set could not be kept: "
-                    f"{reasons.explain(error, folder).what}"
-                )
+        if not why:
+            return ""
+        folder = self._options.state / "rejected"
+        try:
+            kept.keep_rejected(self._options.state, staged.config, why)
+        except OSError as error:
+            return f"the rejected set could not be kept: {reasons.explain(error, folder).what}"
+        return f"the rejected set is kept in {folder}"
 
     def promote(self, staged: Staged) -> None:
         """Make the staged files live: all or, on an error, none. Keeps the previous set.

@@ -144,7 +144,7 @@ async def test_an_old_fault_is_not_blamed_on_the_change(here: World) -> None:
 
 async def test_a_file_that_is_not_there_yet_is_not_blamed(here: World) -> None:
     here.haproxy.refuses = lambda _: True
-    assert (await here.turn(catalog(web=3))).notes == ()
+    assert (await here.turn(catalog(web=3))).notes == ("kept in rejected",)
 
 
 async def test_a_check_that_cannot_be_made_changes_nothing(here: World) -> None:
@@ -353,7 +353,13 @@ async def test_check_renders_and_has_it_checked(here: World) -> None:
 
 
 async def test_unreadable_holds_hold_nothing(here: World) -> None:
-    for junk in ("x", {"services": 3}, {"services": [{"base": {}}]}, {"services": []}):
+    unreadable: list[object] = [
+        "x",
+        {"services": 3},
+        {"services": [{"base": {}}]},
+        {"services": []},
+    ]
+    for junk in unreadable:
         here.state.values["holds"] = junk
         here.restarted()
         assert not (await here.turn(catalog(web=1), apply=False)).holds

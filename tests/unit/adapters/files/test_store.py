@@ -202,8 +202,8 @@ def test_discard_without_a_reason_keeps_nothing(site: Site) -> None:
 def test_a_rejected_set_that_cannot_be_kept_is_noted(site: Site) -> None:
     (site.state / "rejected").write_text("a file in the way")
     store = site.store()
-    store.discard(store.stage(site.config("new"), site.destinations), "why")
-    assert "could not be kept" in store.notes[0]
+    said = store.discard(store.stage(site.config("new"), site.destinations), "why")
+    assert "could not be kept" in said
     assert site.strays() == []
 
 
