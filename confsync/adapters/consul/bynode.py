@@ -231,7 +231,10 @@ class ByNode:
 
 
 class BySweep:
-    """All services anew at each change of the list, and every `every` seconds."""
+    """All services anew at each change of the list, and now and then.
+
+    With fewer than four connections the checks cannot be watched: then often.
+    """
 
     def __init__(
         self,
@@ -240,11 +243,14 @@ class BySweep:
         follower: Follower,
         *,
         every: float,
+        checks: bool,
     ) -> None:
+        """`every`: seconds between two sweeps at most; `checks`: whether they are watched."""
         self._reader = reader
         self._roster = roster
         self._follower = follower
         self._every = every
+        self._checks = checks
         self._refresher: Refresher | None = None
         self._due = asyncio.Event()
 
@@ -255,7 +261,7 @@ class BySweep:
             refresher = Refresher(group, self._reader, self._roster, self._follower)
             self._refresher = refresher
             checks = _Checks(self._roster, self._follower, refresher)
-            for state in STATES:
+            for state in STATES if self._checks else ():
                 group.create_task(checks.follow(state), name=f"consul health/state/{state}")
             while True:
                 self._due.clear()

@@ -9,7 +9,6 @@ What to ask, and what to do about an error, is for the modules that call this on
 """
 
 import asyncio
-import email.utils
 import errno
 import ipaddress
 import os
@@ -25,17 +24,15 @@ import yarl
 from consul import aio, base
 
 from confsync import __version__
-from confsync.adapters.consul import encryption
+from confsync.adapters.consul import encryption, refusals
 from confsync.adapters.consul.answer import Answer
 from confsync.adapters.consul.options import ConsulOptions
+from confsync.adapters.consul.refusals import Refusal
 from confsync.adapters.consul.tokens import Token
 from confsync.errors import DiscoveryError, RegistryDenied, SettingsError, Unavailable
 
 MARGIN = 10
 """Seconds that an answer may take beside the wait of a blocking query."""
-
-LONGEST_RETRY_AFTER = 600
-"""Seconds; a registry (or a proxy before it) that asks for more is asked again all the same."""
 
 
 class Mode(StrEnum):
@@ -109,7 +106,17 @@ class Client:
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise self._faults.from_transport(error) from error
         if answered.code != 200:
-            raise self._faults.from_status(answered, path, token, self._now())
+            raise refusals.of(
+                Refusal(
+                    status=answered.code,
+                    body=answered.body,
+                    retry_after=answered.headers.get("Retry-After", ""),
+                ),
+                who=f"Consul at {self._options.address}",
+                path=path,
+                secret=token,
+                now=self._now(),
+            )
         return self._answer(answered, path)
 
     async def close(self) -> None:
@@ -198,7 +205,7 @@ class _Api(aio.Consul):  # type: ignore[misc]
 
 
 class _Faults:
-    """What aiohttp raises and Consul refuses, as errors of ours: one line, and what to do."""
+    """What aiohttp raises, as errors of ours: one line, and what to do."""
 
     def __init__(self, address: str, *, over_socket: bool) -> None:
         self._who = f"Consul at {address}"
@@ -265,35 +272,6 @@ class _Faults:
             ),
         )
 
-    def from_status(
-        self, answered: base.Response, path: str, token: str, now: float
-    ) -> DiscoveryError:
-        """Tell what a status other than 200 means."""
-        code, pause = answered.code, _retry_after(answered.headers.get("Retry-After"), now)
-        words = _one_line(answered.body, token)
-        said = f"{self._who} answers {code} to {path}" + (f": {words}" if words else "")
-        match code:
-            case 401 | 403:
-                return RegistryDenied(
-                    said,
-                    remedy=(
-                        "source.token_file (or CONSUL_HTTP_TOKEN) needs a valid token with read of"
-                        " services and nodes"
-                    ),
-                    retry_after=pause,
-                )
-            case 429:
-                remedy = "it limits requests: raise its limit, or lower source.connections"
-            case 300 | 301 | 302 | 303 | 307 | 308:
-                remedy = "redirects are not followed: set source.address to the agent itself"
-            case 400 | 404 | 405:
-                remedy = "is source.address the HTTP API of a Consul agent, http or https?"
-            case _ if "datacenter" in words:
-                remedy = "correct source.datacenter"
-            case _:
-                remedy = "see the agent's log"
-        return Unavailable(said, remedy=remedy, retry_after=pause)
-
 
 def _endpoint(address: str) -> tuple[str, str]:
     """Split an address into the URL to ask and the path of a unix socket, "" for none."""
@@ -324,26 +302,3 @@ def _is_loopback(root: str) -> bool:
 def _number(text: str | None) -> int:
     """Read a header's number; 0 when it is missing, negative or none."""
     return int(text) if text is not None and text.isascii() and text.isdigit() else 0
-
-
-def _retry_after(text: str | None, now: float) -> float:
-    """Read Retry-After, seconds or a date (RFC 9110, 10.2.3), as seconds from now."""
-    if not text:
-        return 0
-    try:
-        seconds = (
-            float(text)
-            if text.isdigit()
-            else email.utils.parsedate_to_datetime(text).timestamp() - now
-        )
-    except ValueError:
-        return 0
-    return min(max(seconds, 0), LONGEST_RETRY_AFTER)
-
-
-def _one_line(body: bytes, token: str) -> str:
-    """Make Consul's words fit a message: one line, short, printable, never with the token."""
-    text = " ".join(body[:2000].decode("utf-8", "replace").split())
-    if token:
-        text = text.replace(token, "*****")
-    return "".join(c if c.isprintable() else "?" for c in text)[:200]

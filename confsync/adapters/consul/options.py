@@ -14,7 +14,7 @@ class ConsulOptions:
     """The registry and how to watch it.
 
     `address`: http://, https:// or unix:///path of a socket. `token_file` beats CONSUL_HTTP_TOKEN.
-    `wait`: seconds of a blocking query. `connections`: most requests at once, at least 4.
+    `wait`: seconds of a blocking query. `connections`: most requests at once, at least 2.
     `max_stale`: seconds; an answer older than this is asked again of the leader.
     """
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from confsync.adapters.consul import translate
 from confsync.adapters.consul.answer import Answer
 from confsync.adapters.consul.bynode import NODES, ByNode, BySweep
-from confsync.adapters.consul.following import Follower, News, Sleep
+from confsync.adapters.consul.following import POLL, Follower, News, Sleep
 from confsync.adapters.consul.options import ConsulOptions
 from confsync.adapters.consul.reading import (
     SERVICES,
@@ -144,16 +144,14 @@ class Watch:
                 most=connections - SMALL - 1,
                 crowded=self._crowded.set,
             )
+        # The list, the two watches of checks, and one for reads.
+        checks = connections >= SMALL
+        every = self._options.wait if checks else min(self._options.wait, POLL)
         self._roster.set_mode(
             f"more services and nodes than its {connections} connections: reads all services anew"
-            " at each change of the list"
+            f" at each change of the list{'' if checks else f', and every {every:g} s'}"
         )
-        return BySweep(
-            self._reader,
-            self._roster,
-            self._follower,
-            every=self._options.wait,
-        )
+        return BySweep(self._reader, self._roster, self._follower, every=every, checks=checks)
 
     async def _nodes(self) -> frozenset[str]:
         return translate.nodes((await self._reader.ask(NODES)).rows())

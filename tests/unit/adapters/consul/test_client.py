@@ -261,6 +261,7 @@ async def test_redirect_is_not_followed() -> None:
         ("soon", 0),
         ("-3", 0),
         ("999999", 600),
+        ("Mon, 01 Jan 0001 00:00:00 -0000", 0),
         (email.utils.formatdate(NOW + 90, usegmt=True), 90),
         (email.utils.formatdate(NOW - 90, usegmt=True), 0),
     ],

@@ -14,6 +14,8 @@ DOWN = Unavailable("Consul is down")
 BY_SERVICE = ConsulOptions()
 BY_NODE = ConsulOptions(connections=12)
 BY_SWEEP = ConsulOptions(connections=5, wait=0.05)
+BY_POLL = ConsulOptions(connections=2, wait=0.05)
+WAYS = [BY_SERVICE, BY_NODE, BY_SWEEP, BY_POLL]
 
 
 async def filled(count: int = 3, nodes: int = 1) -> Registry:
@@ -258,7 +260,7 @@ async def test_bug_ends_the_watch() -> None:
 # Reset
 
 
-@pytest.mark.parametrize("options", [BY_SERVICE, BY_NODE, BY_SWEEP])
+@pytest.mark.parametrize("options", WAYS)
 async def test_registry_back_empty_is_published_with_the_fall(options: ConsulOptions) -> None:
     registry = await filled(10, nodes=2)
     async with Watching(registry, options) as watching:
@@ -386,7 +388,7 @@ async def test_young_stale_answer_is_taken() -> None:
 # Denied
 
 
-@pytest.mark.parametrize("options", [BY_SERVICE, BY_NODE, BY_SWEEP])
+@pytest.mark.parametrize("options", WAYS)
 async def test_service_that_turns_unreadable_is_denied_and_keeps_its_instances(
     options: ConsulOptions,
 ) -> None:
@@ -395,7 +397,7 @@ async def test_service_that_turns_unreadable_is_denied_and_keeps_its_instances(
         await watching.in_step()
         before = watching.catalog.get("s1")
         assert before is not None
-        await watching.until(lambda: len(registry.blocked) >= 3)
+        await watching.until(lambda: registry.blocked)
         registry.hidden.add("s1")
         await registry.put("s1", one="s1-n1", port=81)
         await watching.until(lambda: watching.state.denied == ("s1",))
@@ -425,13 +427,23 @@ async def test_service_unreadable_from_the_start_does_not_hold_up_the_others() -
 
 
 @pytest.mark.parametrize(
-    ("options", "words"), [(BY_NODE, "by node"), (BY_SWEEP, "reads all services anew")]
+    ("options", "words"),
+    [(BY_NODE, "by node"), (BY_SWEEP, "all services anew"), (BY_POLL, "and every 0.05 s")],
 )
 async def test_way_is_said(options: ConsulOptions, words: str) -> None:
     registry = await filled(10, nodes=3)
     async with Watching(registry, options) as watching:
         await watching.in_step()
         assert any(words in note for note in watching.state.notes)
+
+
+async def test_two_connections_are_enough() -> None:
+    registry = await filled(10, nodes=3)
+    async with Watching(registry, BY_POLL) as watching:
+        await watching.in_step()
+        await registry.check("s1-n1", "critical")
+        await watching.in_step()
+    assert not [path for path, _, _ in registry.asked if "state" in path]
 
 
 async def test_by_node_asks_one_query_a_node() -> None:
@@ -561,9 +573,7 @@ async def test_instance_that_came_and_went_during_a_read_is_not_kept() -> None:
         assert held(watching.catalog) == registry.truth()
 
 
-@pytest.mark.parametrize(
-    "options", [BY_SERVICE, BY_NODE, BY_SWEEP], ids=["service", "node", "sweep"]
-)
+@pytest.mark.parametrize("options", WAYS, ids=["service", "node", "sweep", "poll"])
 @pytest.mark.parametrize("seed", range(6))
 async def test_whatever_happens_ends_in_step(options: ConsulOptions, seed: int) -> None:
     chance = random.Random(seed)
