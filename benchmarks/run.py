@@ -1,0 +1,118 @@
+"""`make bench`: measure, and write the page. `python -m benchmarks.run --help` says what is left out.
+
+Needs what tests/support/prepare brings (a Consul, HAProxy 2.6; 2.8 from the extra; 3.0 and sid's in
+containers); a HAProxy that is missing is named on the page.
+"""
+
+import argparse
+import datetime as dt
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import jinja2
+import pydantic
+
+from benchmarks import cycles, idle, measuring, reloading, report, starting
+from tests.support import machine
+from tests.support.haproxy import VERSIONS
+
+RESULTS = Path(__file__).with_name("results")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__)
+    names = ["version", "once", "idle", "reload", "cycle"]
+    parser.add_argument("--only", nargs="+", choices=names, default=names)
+    parser.add_argument("--quick", action="store_true", help="a few rounds, to see that all works")
+    parser.add_argument(
+        "--haproxy", nargs="+", choices=VERSIONS, default=VERSIONS, help="for reload"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help="the folder for the page; by default benchmarks/results for a whole run, else none",
+    )
+    options = parser.parse_args()
+    whole = (options.only, options.haproxy) == (names, VERSIONS) and not options.quick
+    load = os.getloadavg()
+    begin = time.monotonic()
+    # A unix socket's path is short.
+    with tempfile.TemporaryDirectory(prefix="csb-", dir="/tmp") as name:
+        folder = Path(name)
+        environ = measuring.environment(folder / "pyc")
+        few = options.quick
+
+        def place(title: str) -> Path:
+            made = folder / title
+            made.mkdir()
+            return made
+
+        measurements: dict[str, Callable[[], report.Section]] = {
+            "version": lambda: starting.version(5 if few else 40, environ),
+            "once": lambda: starting.turns(3 if few else 20, place("once"), environ),
+            "idle": lambda: idle.measure(5 if few else 60, place("idle"), environ),
+            "reload": lambda: reloading.measure(
+                2 if few else 30, place("r"), environ, options.haproxy
+            ),
+            "cycle": lambda: cycles.measure(2 if few else 7, place("cycle"), environ),
+        }
+        sections = []
+        for title in options.only:
+            print(f"measuring: {title}", file=sys.stderr, flush=True)
+            sections.append(measurements[title]())
+    about = _about(load, time.monotonic() - begin)
+    print(report.page(sections, about))
+    results = options.results or (RESULTS if whole else None)
+    if results is not None:
+        print(f"written: {report.save(sections, about, results)}", file=sys.stderr)
+    return 0
+
+
+def _about(load: tuple[float, ...], seconds: float) -> dict[str, str]:
+    haproxies = []
+    for version in VERSIONS:
+        try:
+            haproxies.append(_said([machine.haproxy_binary(version), "-v"], r"version (\S+)"))
+        except machine.Missing:
+            continue
+    return {
+        "date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": _commit(),
+        "Python": platform.python_version(),
+        "HAProxy": ", ".join(haproxies),
+        "Consul": _said([machine.consul_binary(), "version"], r"v(\S+)"),
+        "pydantic, jinja2, aiohttp": f"{pydantic.VERSION}, {jinja2.__version__}, {aiohttp.__version__}",
+        "machine": f"{os.cpu_count()} cores ({_cpu()}), {platform.system()} {platform.release()}",
+        "load average at the start, at the end": f"{load[0]:.1f}, {os.getloadavg()[0]:.1f}",
+        "measured in": f"{seconds:.0f} s",
+    }
+
+
+def _commit() -> str:
+    root = Path(__file__).parent
+    found = _said(["git", "-C", str(root), "rev-parse", "--short", "HEAD"], r"(\w+)")
+    changed = _said(["git", "-C", str(root), "status", "--porcelain", "--", "../confsync"], r"(.)")
+    return found + (", with uncommitted changes in confsync/" if changed else "")
+
+
+def _cpu() -> str:
+    found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found[1] if found else platform.machine()
+
+
+def _said(argv: list[str], pattern: str) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    found = re.search(pattern, done.stdout)
+    return found[1] if found else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
