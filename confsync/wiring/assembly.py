@@ -116,7 +116,8 @@ def target(settings: Settings) -> Target:
         )
     )
     if isinstance(chosen, SystemdTarget):
-        from confsync.adapters.systemd.unit import SystemdOptions, SystemdTarget as Unit  # noqa: PLC0415
+        from confsync.adapters.systemd.unit import SystemdOptions  # noqa: PLC0415
+        from confsync.adapters.systemd.unit import SystemdTarget as Unit
 
         return Unit(SystemdOptions(unit=chosen.unit, timeout=settings.reload.timeout), socket)
     return socket
@@ -259,7 +260,7 @@ async def check(loaded: Loaded, *, services: str | None, haproxy: bool) -> Cycle
 def warnings(loaded: Loaded, made: Parts) -> tuple[str, ...]:
     """Say what an operator should know about the settings although they hold."""
     readable = tuple(
-        f"{t.destination} has a password and everybody may read it: set mode = \"0640\" there"
+        f'{t.destination} has a password and everybody may read it: set mode = "0640" there'
         for t in made.templates.templates
         if t.secrets and t.mode & 0o004
     )

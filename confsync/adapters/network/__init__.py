@@ -1,1 +1,1 @@
-"""This host's own addresses. Start at local.py."""
+"""Addresses of the host that confsync runs on. Start at local.py."""

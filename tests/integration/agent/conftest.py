@@ -12,7 +12,6 @@ from tests.support.consul import Consul
 from tests.support.haproxy import Haproxy
 from tests.support.load import Load
 
-
 QUICK = "[reload]\ninterval = 0.5\nretry = [0.5, 2]\n"
 
 
@@ -63,9 +62,7 @@ class Site:
         self.agent.wait(lambda _: self.haproxy.cfg.exists(), "the first configuration")
         self.agent.wait_cycle("written")
         self.haproxy.start()
-        self.agent.wait(
-            lambda line: "HAProxy runs" in str(line.get("why")), "HAProxy was noticed"
-        )
+        self.agent.wait(lambda line: "HAProxy runs" in str(line.get("why")), "HAProxy was noticed")
 
     def load(self, service: str = "web", **options: object) -> Load:
         return Load(self.port, host_header=service, **options)  # type: ignore[arg-type]
@@ -84,9 +81,7 @@ class Site:
 
 
 @pytest.fixture
-def site(
-    tmp_short: Path, consul: Consul, haproxy: Haproxy, backends: Backends
-) -> Iterator[Site]:
+def site(tmp_short: Path, consul: Consul, haproxy: Haproxy, backends: Backends) -> Iterator[Site]:
     made = Site(tmp_short, consul, haproxy, backends)
     yield made
     if made.agent._process is not None:

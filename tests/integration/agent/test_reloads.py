@@ -45,7 +45,8 @@ def test_control_the_same_load_counts_failures_without_the_option(site: Site) ->
     builtin.write_text(text.replace("option idle-close-on-response", ""))
     etc = site.haproxy.etc
     variables = (
-        f'bind = "127.0.0.1:{site.port}"\ndomain = ""\nstats_bind = "127.0.0.1:{machine.free_port()}"\nlog = ""\n'
+        f'bind = "127.0.0.1:{site.port}"\ndomain = ""\nlog = ""\n'
+        f'stats_bind = "127.0.0.1:{machine.free_port()}"\n'
         'stats_user = ""\nstats_password = ""\nhard_stop_after = "10m"\nuser = ""\ngroup = ""\n'
         'chroot = ""\n'
     )
