@@ -105,22 +105,24 @@ def discoverer(source: ConsulSource | FileSource) -> Discoverer:
 def target(settings: Settings) -> Target:
     """Build the way to the running HAProxy."""
     chosen = settings.target
-    socket = SocketTarget(
-        SocketOptions(
-            config=chosen.config,
-            master_socket=chosen.master_socket,
-            stats_socket=chosen.stats_socket,
-            binary=chosen.binary,
-            weak=chosen.check == "weak",
-            timeout=settings.reload.timeout,
-        )
+    options = SocketOptions(
+        config=chosen.config,
+        master_socket=chosen.master_socket,
+        stats_socket=chosen.stats_socket,
+        binary=chosen.binary,
+        weak=chosen.check == "weak",
+        timeout=settings.reload.timeout,
     )
     if isinstance(chosen, SystemdTarget):
-        from confsync.adapters.systemd.unit import SystemdOptions  # noqa: PLC0415
-        from confsync.adapters.systemd.unit import SystemdTarget as Unit
+        from confsync.adapters.systemd import systemctl, unit  # noqa: PLC0415
 
-        return Unit(SystemdOptions(unit=chosen.unit, timeout=settings.reload.timeout), socket)
-    return socket
+        manager = systemctl.Systemctl(chosen.unit)
+        return unit.SystemdTarget(
+            unit.SystemdOptions(unit=chosen.unit, timeout=settings.reload.timeout),
+            SocketTarget(options, master_pid=manager.main_pid),
+            systemctl=manager,
+        )
+    return SocketTarget(options)
 
 
 def parts(loaded: Loaded) -> Parts:
