@@ -13,7 +13,7 @@ from types import TracebackType
 import jinja2
 from jinja2.exceptions import SecurityError
 
-from confsync.core import isolation, quoting, sandbox, views
+from confsync.core import filters, isolation, quoting, sandbox, views
 from confsync.core.untrusted import Opaque, Refusal, Refusals, shown
 from confsync.domain.loadbalancer import Backend, LoadBalancer, Problem
 from confsync.domain.rendered import Language, RenderedConfig, RenderedFile, Template, TemplateSet
@@ -40,10 +40,10 @@ _ANY = (
 _FAULTY = (
     jinja2.TemplateSyntaxError,
     jinja2.UndefinedError,
-    sandbox.Forbidden,
+    filters.Forbidden,
     SecurityError,
 )
-_UNLUCKY = (sandbox.Unlucky, sandbox.NoItem)
+_UNLUCKY = (filters.Unlucky, filters.NoItem)
 
 
 @dataclass(slots=True)
@@ -210,9 +210,9 @@ class Renderer:
         if len({t.seen_as for t in found}) == 1:
             return found[0].seen_as
         if found:
-            raise sandbox.Forbidden(f"path({shown(str(name))}): several; name the whole path")
+            raise filters.Forbidden(f"path({shown(str(name))}): several; name the whole path")
         known = ", ".join(t.destination.rpartition("/")[2] for t in self._templates.templates)
-        raise sandbox.Forbidden(f"path({shown(str(name))}): no template makes it (known: {known})")
+        raise filters.Forbidden(f"path({shown(str(name))}): no template makes it (known: {known})")
 
     def _config(self, files: Iterable[RenderedFile]) -> RenderedConfig:
         secrets = {form for t in self._templates.templates for s in t.secrets for form in _forms(s)}
@@ -227,7 +227,8 @@ def _forms(secret: str) -> Iterator[str]:
         yield secret
         for language in Language:
             with contextlib.suppress(quoting.Unquotable):
-                yield quoting.quote(secret, language, trusted=True).strip('"')
+                quoted = quoting.quote(secret, language, trusted=True)
+                yield quoted[1:-1] if language is Language.NGINX else quoted
 
 
 def _context(lb: LoadBalancer, refusals: Refusals) -> _Context:

@@ -1,36 +1,22 @@
-"""Jinja2 as confsync runs it: sandboxed, strict, by allow-lists; no text makes a line or a word.
+"""Jinja2's environment as confsync runs it: sandboxed, strict, and quick for our own views.
 
-Opaque texts refuse by themselves (untrusted.py). What is left to do here: answer quickly for our own
-views, reach nothing else by attribute, and take away what makes white space or control characters of
-harmless text and numbers (`"%c" % 10`, wordwrap, center, to_bytes, encode, unescape ...).
-Nothing in here knows which files are rendered (rendering.py).
+A template reaches fields, items and methods by allow-list only. Filters and operators are in
+filters.py; which files are rendered, in rendering.py.
 """
 
 import functools
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
-from jinja2 import filters, nodes, sandbox, tests
+from jinja2 import nodes, sandbox
 from jinja2.runtime import Context
 from jinja2.visitor import NodeTransformer
 
-from confsync.core import naming, quoting, views
-from confsync.core.untrusted import Missing, Opaque, Placeholder, Refusing, reveal
+from confsync.core import filters, views
+from confsync.core.filters import NoItem
+from confsync.core.untrusted import Opaque, Placeholder, Refusing
 from confsync.domain.rendered import Language
-
-LONGEST_REPEAT = 1_000
-"""Characters or items that `*` may make."""
-
-_ON_TEXT = frozenset({"upper", "title", "capitalize", "trim", "truncate", "reverse", "string"})
-_ON_LISTS = frozenset(
-    {"batch", "slice", "count", "length", "first", "last", "list", "sort", "unique"}
-    | {"dictsort", "items", "groupby", "map", "select", "reject", "selectattr", "rejectattr"}
-    | {"min", "max", "sum"}
-)
-_TAKES_OPAQUE = frozenset({"map", "select", "reject", "selectattr", "rejectattr"})
-_BUILT_IN = _ON_TEXT | _ON_LISTS | {"lower", "int", "float", "abs", "round"}
 
 _METHODS = frozenset(
     {"startswith", "endswith", "isdigit", "isalpha", "isalnum", "isdecimal", "isupper", "islower"}
@@ -42,207 +28,6 @@ _CUTTING = frozenset(
 )
 _OF_LISTS = frozenset({"append", "index", "count"})
 _OF_DICTS = frozenset({"get", "items", "keys", "values"})
-_FORMAT = re.compile(r"%(?:\([A-Za-z0-9_]*\))?[-+ 0#]*[0-9]{0,2}(?:\.[0-9]{1,2})?[sdixXf%]")
-_CUT = re.compile(r"[\\\"']")
-_SPACE = re.compile(r"[^A-Za-z0-9_.:/@=,+~-]")
-
-
-class Forbidden(jinja2.TemplateRuntimeError):
-    """A template does what could turn harmless text into white space, or prints what is no text."""
-
-
-class Unlucky(Forbidden):
-    """The same, but it depends on the data: with other values the template is right."""
-
-
-class NoItem(jinja2.UndefinedError):
-    """A list or table lacks what was looked up."""
-
-
-def printable(value: Any) -> Any:
-    """Let text and numbers through to the output, and say what else cannot be printed."""
-    kind = type(value)
-    if kind is str or kind is int:
-        return value
-    if isinstance(value, Refusing):
-        return str(value)
-    if isinstance(value, jinja2.Undefined):
-        return str(value)  # raises with the name
-    if value is None:
-        raise Unlucky("nothing to print (none): use |default(..., true) or test for it")
-    if isinstance(value, str | float) or (isinstance(value, int) and kind is not bool):
-        return value
-    raise Forbidden(f"{views.article(_kind(value))} cannot be printed: name what of it you want")
-
-
-def _kind(value: object) -> str:
-    match value:
-        case bool():
-            return "truth value"
-        case views.View():
-            return value.KIND
-        case dict() | Mapping():
-            return "table"
-        case tuple() | list():
-            return "list"
-        case _:
-            return "function or object"
-
-
-def _whole(text: object) -> None:
-    """Keep what `quote` made whole: a cut could end a quotation elsewhere."""
-    if isinstance(text, str) and _CUT.search(text):
-        raise Unlucky("a text with quoting in it cannot be cut or changed: print it as it is")
-
-
-def _inert(text: object, where: str) -> None:
-    if isinstance(text, str) and _SPACE.search(text):
-        raise Forbidden(f"{where} could make words of a text: write a loop instead")
-
-
-def _refusing(values: tuple[object, ...], depth: int = 2) -> Refusing | None:
-    """Find a refusing value among arguments and what they hold."""
-    for value in values:
-        if isinstance(value, Refusing):
-            return value
-        if depth and isinstance(value, list | tuple):
-            found = _refusing(tuple(value), depth - 1)
-        elif depth and isinstance(value, dict):
-            found = _refusing((*value.keys(), *value.values()), depth - 1)
-        else:
-            continue
-        if found is not None:
-            return found
-    return None
-
-
-def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap one of Jinja2's filters: opaque values refuse, and an error about them is a refusal."""
-    first = 1 if hasattr(function, "jinja_pass_arg") else 0
-    cuts = name in _ON_TEXT - {"string"} or name in {"first", "last", "list", "batch", "slice"}
-
-    @functools.wraps(function)
-    def filtered(*args: Any, **kwargs: Any) -> Any:
-        value = args[first]
-        if isinstance(value, Refusing):
-            return str(value)
-        if name not in _TAKES_OPAQUE:
-            for argument in (*args[first + 1 :], *kwargs.values()):
-                if isinstance(argument, Refusing):
-                    return str(argument)
-        if cuts:
-            _whole(value)
-        try:
-            return function(*args, **kwargs)
-        except (TypeError, ValueError):
-            if found := _refusing((*args[first:], *kwargs.values())):
-                return str(found)
-            raise
-
-    return filtered
-
-
-def _string(value: Any) -> str:
-    return str(printable(value))
-
-
-def _default(value: Any, fallback: Any = "", boolean: bool = False) -> Any:
-    """Replace what is undefined or none; with `boolean` what is empty too.
-
-    Unlike Jinja2's, none counts as missing: `meta.get("x")|default("y")` is what one means.
-    """
-    if value is None or isinstance(value, jinja2.Undefined | Missing):
-        return fallback
-    return fallback if boolean and not value else value
-
-
-def _defined(value: Any) -> bool:
-    return not isinstance(value, jinja2.Undefined | Missing)
-
-
-@jinja2.pass_environment
-def _join(
-    environment: jinja2.Environment, value: Any, d: Any = "", attribute: str | int | None = None
-) -> str:
-    if isinstance(value, str):
-        raise Forbidden("join wants a list, not a text")
-    if isinstance(value, Refusing):
-        return str(value)
-    if attribute is not None:
-        value = map(filters.make_attrgetter(environment, attribute), value)
-    return _string(d).join(_string(x) for x in value)
-
-
-def _replace(value: Any, old: Any, new: Any, count: int | None = None) -> str:
-    text, wanted, instead = _string(value), _string(old), _string(new)
-    _whole(text)
-    _inert(instead, "replacing by white space or a sign of the language")
-    if not wanted:
-        raise Forbidden("replace wants a text to look for")
-    return text.replace(wanted, instead, -1 if count is None else count)
-
-
-def _cut(value: Any, start: Any, stop: Any, step: Any) -> Any:
-    if isinstance(value, Refusing):
-        return str(value)
-    _whole(value)
-    if found := _refusing((start, stop, step)):
-        return str(found)
-    return value[start:stop:step]
-
-
-def _within(value: Any, container: Any) -> Any:
-    """Answer `in` for opaque texts too, which a str itself would refuse with a TypeError."""
-    if isinstance(value, Opaque) and isinstance(container, str):
-        return reveal(value) in container
-    return value in container
-
-
-def _format(text: str, values: Any) -> str:
-    if "%" in _FORMAT.sub("", text):
-        raise Forbidden("% takes only %s, %d, %x and %f here, at most 99 wide")
-    made: str = text % values
-    return made
-
-
-def _multiplied(left: Any, right: Any) -> Any:
-    for one, times in ((left, right), (right, left)):
-        if isinstance(one, str | list | tuple) and isinstance(times, int):
-            if len(one) * times > LONGEST_REPEAT:
-                raise Unlucky(f"* may make at most {LONGEST_REPEAT} characters or items")
-            _whole(one)
-    return left * right
-
-
-def _power(left: Any, right: Any) -> Any:
-    if isinstance(left, int | float) and isinstance(right, int | float):
-        if abs(left) > 10**6 or abs(right) > 64:
-            raise Unlucky("** is for small numbers")
-        return left**right
-    return _refused_or_raise(left, right)
-
-
-def _refused_or_raise(*values: object) -> Any:
-    if found := _refusing(values):
-        return str(found)
-    raise TypeError("** wants numbers")
-
-
-def _quote_for(language: Language) -> Callable[[Any], str]:
-    def quote(value: Any) -> str:
-        if isinstance(value, Opaque):
-            try:
-                return quoting.quote(reveal(value), language)
-            except quoting.Unquotable as error:
-                return value.refuse(str(error))
-        if isinstance(value, Refusing):
-            return str(value)
-        try:
-            return quoting.quote(_string(value), language, trusted=True)
-        except quoting.Unquotable as error:
-            raise Unlucky(f"cannot quote this text: it {error}") from None
-
-    return quote
 
 
 class _Rewriter(NodeTransformer):
@@ -293,36 +78,17 @@ class Environment(sandbox.SandboxedEnvironment):
         super().__init__(
             loader=jinja2.DictLoader(dict(includes)),
             undefined=jinja2.StrictUndefined,
-            finalize=printable,
+            finalize=filters.printable,
             trim_blocks=True,
             lstrip_blocks=True,
             keep_trailing_newline=True,
             autoescape=False,
             extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
         )
-        self.filters = {
-            name: _guarded(name, filters.FILTERS[name]) for name in _BUILT_IN - {"string"}
-        }
-        self.filters |= {
-            "string": _string,
-            "default": _default,
-            "d": _default,
-            "join": _join,
-            "replace": _replace,
-            "format": lambda text, *values: _format(_string(text), values),
-            "cut": _cut,
-            "quote": _quote_for(language),
-        }
-        self.tests = {
-            **tests.TESTS,
-            "in": _within,
-            "defined": _defined,
-            "undefined": lambda value: not _defined(value),
-            "ip": lambda value: isinstance(value, str) and naming.is_ip(value),
-            "host_label": lambda value: isinstance(value, str) and naming.is_host_label(value),
-        }
+        self.filters = filters.of_language(language)
+        self.tests = dict(filters.TESTS)
         del self.globals["lipsum"]  # random
-        self.binop_table |= {"*": _multiplied, "**": _power}
+        self.binop_table |= {"*": filters.multiplied, "**": filters.power}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -337,7 +103,7 @@ class Environment(sandbox.SandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Format, repeat and raise within bounds."""
         if operator == "%" and isinstance(left, str):
-            return _format(left, right)
+            return filters.format_text(left, right)
         return super().call_binop(context, operator, left, right)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -365,21 +131,23 @@ class Environment(sandbox.SandboxedEnvironment):
                 return getattr(obj, attribute, None)
         elif type(obj).__module__.startswith("jinja2."):
             return super().getattr(obj, attribute)
-        return self.undefined(hint=f"{views.article(_kind(obj))} has no {attribute!r} here")
+        return self.undefined(
+            hint=f"{views.article(filters.kind_of(obj))} has no {attribute!r} here"
+        )
 
     def _method(self, text: str, name: str) -> Any:
         if name in _CUTTING:
-            _whole(text)
+            filters.whole(text)
         elif name == "join":
-            return lambda values: _join(self, values, text)
+            return lambda values: filters.join(self, values, text)
         elif name == "replace":
-            return functools.partial(_replace, text)
+            return functools.partial(filters.replace, text)
         elif name not in _METHODS:
             return self.undefined(hint=f"a text has no {name!r} here")
         method = getattr(text, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            if found := _refusing((*args, *kwargs.values())):
+            if found := filters.refusing((*args, *kwargs.values())):
                 return str(found)
             return method(*args, **kwargs)
 
@@ -404,7 +172,7 @@ class Environment(sandbox.SandboxedEnvironment):
         if isinstance(argument, Refusing) and not isinstance(obj, Mapping):
             return str(argument)
         if isinstance(obj, str):
-            _whole(obj)
+            filters.whole(obj)
         if isinstance(obj, str | list | tuple | Mapping):
             try:
                 return obj[argument]
@@ -419,6 +187,6 @@ class Environment(sandbox.SandboxedEnvironment):
         try:
             return super().call(context, obj, *args, **kwargs)
         except TypeError:
-            if found := _refusing((*args, *kwargs.values())):
+            if found := filters.refusing((*args, *kwargs.values())):
                 return str(found)
             raise

@@ -387,3 +387,9 @@ def test_a_failing_template_leaves_the_reason_when_it_fails_with_nothing() -> No
     assert (
         "nothing to print" in fails("{{ service('web').instances|d(none, true) }}", balancer()).what
     )
+
+
+def test_a_secret_is_known_as_quote_writes_it() -> None:
+    config, _ = renderer("x", secrets=('"', "a b")).render(WEB)
+    assert config.secrets == (r"a\x20b", r"\x22", "a b", r"\"", '"')
+    assert config.masked(r'a\x20b "a b"') == "***** ***************"

@@ -5,7 +5,7 @@ from typing import Any
 import jinja2
 import pytest
 
-from confsync.core import sandbox
+from confsync.core import filters, sandbox
 from confsync.core.untrusted import Missing, Opaque, Origin, Refusals
 from confsync.core.views import MetaView
 from confsync.domain.rendered import Language
@@ -91,23 +91,23 @@ def test_what_an_opaque_text_answers(text: str, made: str) -> None:
     ("text", "error", "words"),
     [
         ("{{ 'a' ** 2 }}", TypeError, "wants numbers"),
-        ("{{ 10000000 ** 2 }}", sandbox.Unlucky, "small numbers"),
+        ("{{ 10000000 ** 2 }}", filters.Unlucky, "small numbers"),
         ("{{ f(1) }}", TypeError, "no number"),
         ("{{ [1]|sum(start='a') }}", TypeError, ""),
-        ("{{ 'a b'|quote|upper }}", sandbox.Unlucky, "cannot be cut"),
-        ("{{ ('a b'|quote)[1:] }}", sandbox.Unlucky, "cannot be cut"),
-        ("{{ ('a b'|quote)[1] }}", sandbox.Unlucky, "cannot be cut"),
-        ("{{ ('a b'|quote) * 2 }}", sandbox.Unlucky, "cannot be cut"),
-        ("{{ ('a b'|quote).strip('a') }}", sandbox.Unlucky, "cannot be cut"),
+        ("{{ 'a b'|quote|upper }}", filters.Unlucky, "cannot be cut"),
+        ("{{ ('a b'|quote)[1:] }}", filters.Unlucky, "cannot be cut"),
+        ("{{ ('a b'|quote)[1] }}", filters.Unlucky, "cannot be cut"),
+        ("{{ ('a b'|quote) * 2 }}", filters.Unlucky, "cannot be cut"),
+        ("{{ ('a b'|quote).strip('a') }}", filters.Unlucky, "cannot be cut"),
         ("{{ [1].pop() }}", jinja2.UndefinedError, "a list has no 'pop' here"),
         ("{{ [1].sort }}", jinja2.UndefinedError, "a list has no 'sort' here"),
         ("{{ {}.pop }}", jinja2.UndefinedError, ""),
-        ("{{ {}['a'] }}", sandbox.NoItem, ""),
-        ("{{ [1][9] }}", sandbox.NoItem, ""),
+        ("{{ {}['a'] }}", filters.NoItem, ""),
+        ("{{ [1][9] }}", filters.NoItem, ""),
         ("{{ (1)[0] }}", jinja2.UndefinedError, ""),
-        ("{{ meta }}", sandbox.Forbidden, "a table cannot be printed"),
-        ("{{ meta|string }}", sandbox.Forbidden, "a table cannot be printed"),
-        ("{{ meta|list|string }}", sandbox.Forbidden, "a list cannot be printed"),
+        ("{{ meta }}", filters.Forbidden, "a table cannot be printed"),
+        ("{{ meta|string }}", filters.Forbidden, "a table cannot be printed"),
+        ("{{ meta|list|string }}", filters.Forbidden, "a list cannot be printed"),
     ],
 )
 def test_what_is_refused_to_a_template_itself(text: str, error: Any, words: str) -> None:
