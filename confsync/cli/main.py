@@ -6,7 +6,7 @@ The one place for both: no other module ends the process, prints an error or cat
 import os
 import sys
 
-from confsync.cli import arguments
+from confsync import __version__
 
 TYPE_CHECKING = False  # without the cost of importing typing
 if TYPE_CHECKING:
@@ -26,9 +26,15 @@ READER_GONE = 141
 
 def main(argv: "Sequence[str] | None" = None) -> int:
     """Run confsync; returns its exit code. `argv`: without the program's name."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words == ["--version"]:
+        # Building a parser costs more than the interpreter's own start (benchmarks/results).
+        return _print(f"confsync {__version__}\n", 0)
+    from confsync.cli import arguments  # noqa: PLC0415
+
     parser = arguments.parser()
     try:
-        options = parser.parse_args(argv)
+        options = parser.parse_args(words)
     except SystemExit as end:  # argparse has printed help, version or what is wrong
         return end.code if isinstance(end.code, int) else USAGE
     if options.command is None:
@@ -82,11 +88,16 @@ def _show(printed: "Printed") -> int:
     """Print what a command gave; returns the exit code."""
     if printed.err:
         _complain(printed.err)
+    return _print(printed.out, printed.exit_code)
+
+
+def _print(text: str, exit_code: int) -> int:
+    """Write to standard output; returns `exit_code`, or another one when that cannot be done."""
     try:
         reconfigure = getattr(sys.stdout, "reconfigure", None)
         if reconfigure:  # whatever the locale can't say is escaped
             reconfigure(errors="backslashreplace")
-        sys.stdout.write(printed.out)
+        sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
         # What is left in the buffer would fail once more when the interpreter ends.
@@ -95,7 +106,7 @@ def _show(printed: "Printed") -> int:
             return READER_GONE
         _complain(f"confsync: error: cannot write the output: {error.strerror}\n")
         return CANNOT_WRITE
-    return printed.exit_code
+    return exit_code
 
 
 def _explain(error: BaseException, *, debug: bool) -> int:

@@ -103,12 +103,26 @@ HEAVY = {
 
 
 class TestImports:
-    def test_version_imports_argparse_and_nothing_more(self) -> None:
+    def test_version_waits_for_no_parser(self) -> None:
+        bare = subprocess.run(
+            [sys.executable, "-c", "import sys; print(*sys.modules)"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert loaded_modules("--version") - set(bare.stdout.split()) == {
+            "confsync",
+            "confsync.__main__",
+            "confsync.cli",
+            "confsync.cli.main",
+        }
+
+    def test_help_imports_argparse_and_nothing_more(self) -> None:
         code = "import sys, argparse; argparse.ArgumentParser().format_help(); print(*sys.modules)"
         bare = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         )
-        more = loaded_modules("--version") - set(bare.stdout.split())
+        more = loaded_modules("--help") - set(bare.stdout.split())
         assert {name for name in more if not name.startswith("confsync")} == set()
         assert {name for name in more if name.startswith("confsync")} == {
             "confsync",
@@ -126,8 +140,9 @@ class TestImports:
 
 class TestUsage:
     def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main.main(["--version"]) == 0
-        assert capsys.readouterr().out == f"confsync {confsync.__version__}\n"
+        for words in (["--version"], ["--no-color", "--version"]):
+            assert main.main(words) == 0
+            assert capsys.readouterr().out == f"confsync {confsync.__version__}\n"
 
     def test_no_command_is_help(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main.main([]) == 2
