@@ -13,20 +13,24 @@ from dataclasses import dataclass
 
 from confsync import errors
 
-_PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "MainPID")
+_PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "MainPID", "StatusText")
 _NOT_ALLOWED = ("authentication required", "Access denied", "Permission denied", "not permitted")
 _WORDS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """A unit as `systemctl show` tells it (systemd.unit(5), org.freedesktop.systemd1(5))."""
+    """A unit as `systemctl show` tells it (systemd.unit(5), org.freedesktop.systemd1(5)).
+
+    `status`: what its process says of itself; HAProxy says "Reload failed!" there from 3.0 on.
+    """
 
     load: str = ""
     active: str = ""
     sub: str = ""
     result: str = ""
     main_pid: int = 0
+    status: str = ""
 
     @property
     def runs(self) -> bool:
@@ -108,6 +112,7 @@ def parse(text: str) -> State:
         sub=fields.get("SubState", ""),
         result=fields.get("Result", ""),
         main_pid=int(pid) if pid.isdigit() else 0,
+        status=fields.get("StatusText", ""),
     )
 
 

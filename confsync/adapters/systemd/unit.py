@@ -23,6 +23,9 @@ _SIGNAL_AGE = 1.0
 """Seconds within which a master has taken up a signal, so that systemd says "reloading"."""
 _STEADY = 0.5
 """Seconds that a new worker must live before it counts: one that cannot bind ends at once."""
+_NOTHING_NEW = 3.0
+"""Seconds after which a unit that is calm with its old worker will have no other: while HAProxy
+loads, however long, systemd says "reloading"."""
 _REMEMBERED = 10.0
 """Seconds for which a unit's state is believed while its sockets say the same."""
 
@@ -142,6 +145,7 @@ class SystemdTarget:
 
     async def _confirmed(self, start: Observed, until: float) -> Observed:
         """Wait for a new worker that stays, and for a unit that is done."""
+        asked = time.monotonic()
         fresh: Observed | None = None
         first_seen = 0.0
         while True:
@@ -155,12 +159,21 @@ class SystemdTarget:
             new = seen.worker_pid and not seen.same_worker(start)
             if new and not seen.loading and now - first_seen >= _STEADY:
                 return seen
+            if not new and not seen.loading and self._failed(now - asked):
+                raise errors.ReloadFailed(
+                    f"HAProxy did not load the new configuration: worker {seen.worker_pid} stays"
+                )
             if now >= until:
                 raise errors.ReloadFailed(
                     f"the reload was not confirmed within {self._options.timeout:g} s: "
                     f"worker {start.worker_pid} is still the newest"
                 )
             await asyncio.sleep(_POLL)
+
+    def _failed(self, age: float) -> bool:
+        """Tell whether a calm unit with its old worker, `age` seconds after the reload, has failed."""
+        says_so = self._state is not None and self._state[2].status.startswith("Reload failed")
+        return age >= (_SIGNAL_AGE if says_so else _NOTHING_NEW)
 
     async def _known(self, seen: Observed) -> State:
         """Return the unit's state, asked again when it is old or the processes are others."""

@@ -13,6 +13,7 @@ ActiveState=active
 SubState=running
 Result=success
 MainPID=193
+StatusText=Ready.
 """
 
 
@@ -43,7 +44,12 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
 def test_a_units_state() -> None:
     state = parse(SHOWN)
     assert state == State(
-        load="loaded", active="active", sub="running", result="success", main_pid=193
+        load="loaded",
+        active="active",
+        sub="running",
+        result="success",
+        main_pid=193,
+        status="Ready.",
     )
     assert state.runs
     assert state.calm

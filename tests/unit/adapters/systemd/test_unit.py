@@ -196,6 +196,15 @@ async def test_a_reload_is_not_believed_while_the_unit_reloads_or_the_worker_is_
     assert caught.value.detail == "[ALERT] words of the journal"
 
 
+async def test_a_unit_that_says_that_its_reload_failed_is_believed_before_the_time_is_over(
+    proc: Proc,
+) -> None:
+    systemctl = FakeSystemctl(dataclasses.replace(RUNS, status="Reload failed!"))
+    one = target(FakeSocket(WITH_STATS), systemctl, proc)
+    with pytest.raises(errors.ReloadFailed, match="did not load the new configuration: worker 51"):
+        await one.reload(WITH_STATS)
+
+
 async def test_a_reload_of_another_is_waited_for(proc: Proc) -> None:
     socket = FakeSocket(WITH_STATS)
     systemctl = FakeSystemctl(dataclasses.replace(RUNS, active="reloading", sub="reload"))
