@@ -170,7 +170,9 @@ def _prepare(
         candidate.sources[path] = verdict.Source(text=text, template=template)
         copied = replace(text)
         candidate.arguments.append(
-            _copy(candidate, path, copied) if copied != text else paths.get(destination, path)
+            _copy(candidate, path, copied, _folder_for(path, destination, paths))
+            if copied != text
+            else paths.get(destination, path)
         )
         if destination in paths:
             candidate.names[paths[destination]] = path
@@ -235,9 +237,19 @@ class _Replacement:
         return self._paths[match[0]]
 
 
-def _copy(candidate: _Candidate, path: str, text: str) -> str:
-    """Write a check copy beside its file: `default-path config` is about the file's own folder."""
-    folder, name = os.path.split(path)
+def _folder_for(path: str, destination: str, paths: Mapping[str, str]) -> str:
+    """Choose the check copy's folder: its file's own, since `default-path config` is about that one.
+
+    A dry run stages elsewhere, and then writes nothing beside the live files.
+    """
+    if all(os.path.dirname(d) == os.path.dirname(p) for d, p in paths.items()):  # noqa: PTH120
+        return os.path.dirname(path)  # noqa: PTH120
+    return os.path.dirname(paths.get(destination) or next(iter(paths.values())))  # noqa: PTH120
+
+
+def _copy(candidate: _Candidate, path: str, text: str, folder: str) -> str:
+    """Write a check copy, under a name that `-f DIR` does not load."""
+    name = os.path.basename(path)  # noqa: PTH119
     copy = os.path.join(folder, f".{name}.check.confsync")  # noqa: PTH118
     with contextlib.suppress(FileNotFoundError):
         os.unlink(copy)  # noqa: PTH108 - left by a kill -9

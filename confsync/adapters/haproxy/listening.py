@@ -6,13 +6,14 @@ connection for one to two seconds on 2.6, 2.8, 3.0 and 3.2 (measured). So new ad
 """
 
 import errno
+import ipaddress
 import os
 import socket
 
 from confsync.core.haproxy import text
 from confsync.errors import ReloadFailed
 
-_ANY = {"": socket.AF_INET, "*": socket.AF_INET}
+_ANY = frozenset({"", "*"})
 _REFUSED = {errno.EADDRINUSE: "in use by another process", errno.EADDRNOTAVAIL: "not of this host"}
 
 
@@ -25,8 +26,13 @@ def same_network(pid: int) -> bool:
     return (mine.st_dev, mine.st_ino) == (other.st_dev, other.st_ino)
 
 
-def refuse_taken(old: str, new: str) -> None:
-    """Raise ReloadFailed when the literal `bind` addresses that `new` adds to `old` are not free."""
+def refuse_taken(main: str, new: str) -> None:
+    """Raise ReloadFailed when literal `bind` addresses that `new` adds to the file are not free."""
+    try:
+        with open(main, "rb") as file:  # noqa: PTH123
+            old = file.read().decode("utf-8", "surrogateescape")
+    except OSError:
+        old = ""
     taken = [
         f"{address or '*'}:{port} is {why}"
         for address, port in sorted(text.binds(new) - text.binds(old))
@@ -41,13 +47,20 @@ def refuse_taken(old: str, new: str) -> None:
 
 
 def _refusal(address: str, port: int) -> str:
-    family = _ANY.get(address, socket.AF_INET6 if ":" in address else socket.AF_INET)
+    """Say why a literal address cannot be bound; "" when it can, or when that cannot be told."""
+    try:
+        version = 4 if address in _ANY else ipaddress.ip_address(address).version
+    except ValueError:
+        return ""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # As HAProxy does: it may listen there already, on a line that is no literal address.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             probe.bind(("" if address in _ANY else address, port))
-    except (OSError, UnicodeError) as error:
-        return _REFUSED.get(getattr(error, "errno", 0) or 0, "")
+    except OverflowError:
+        return ""
+    except OSError as error:
+        return _REFUSED.get(error.errno or 0, "")
     return ""

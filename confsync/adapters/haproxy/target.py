@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from confsync import errors, faults
-from confsync.adapters.haproxy import check, cli, observer, process, show, verdict
+from confsync.adapters.haproxy import check, cli, listening, observer, process, show, verdict
 from confsync.adapters.haproxy.options import SocketOptions
 from confsync.domain.running import Observed, ServerState
 from confsync.ports import Staged
@@ -54,7 +54,10 @@ class SocketTarget:
         return self._observer.observed(look)
 
     async def check(self, main: str, staged: Staged | None) -> tuple[str, ...]:
-        """Have `haproxy -c` check the set; see ports.Target and check.py."""
+        """Have `haproxy -c` check the set; see ports.Target, check.py and listening.py.
+
+        Also raises ReloadFailed when HAProxy could not listen where the set wants it to.
+        """
         version, pid = "", 0
         notes: tuple[str, ...] = ()
         try:
@@ -67,6 +70,9 @@ class SocketTarget:
             pid = await self._find_master()
         command = process.read(pid) if pid else None
         said = await self._checker.check(main, staged, command=command, version=version)
+        file = staged.config.get(main) if staged is not None else None
+        if file is not None and pid and listening.same_network(pid):
+            listening.refuse_taken(main, file.text)
         return said + notes
 
     async def reload(self, before: Observed) -> Observed:

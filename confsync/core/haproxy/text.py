@@ -36,6 +36,7 @@ SECTION_KEYWORDS = frozenset(
 PROXY_KEYWORDS = frozenset({"frontend", "backend", "listen", "defaults"})
 
 _WORD = re.compile(r"""(?:[^\s"'\\#]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""")
+_PORT = re.compile(r"\A[0-9]{1,5}\Z")
 _PLAIN = re.compile(r"""^[^"'\\#]*$""")
 
 
@@ -123,7 +124,7 @@ def _addresses(word: str) -> Iterator[tuple[str, int]]:
     for part in word.split(","):
         bare = part.strip("\"'").removeprefix("ipv4@").removeprefix("ipv6@")
         address, colon, port = bare.rpartition(":")
-        if colon and port.isdigit() and "@" not in address and "/" not in address:
+        if colon and _PORT.match(port) and "@" not in address and "/" not in address:
             yield address.strip("[]"), int(port)
 
 

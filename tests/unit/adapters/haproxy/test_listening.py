@@ -1,0 +1,69 @@
+"""Where HAProxy could not listen, before it is asked to."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from confsync.adapters.haproxy import listening
+from confsync.errors import ReloadFailed
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def config(*binds: str) -> str:
+    return "frontend f\n" + "".join(f"    bind {b}\n" for b in binds)
+
+
+@pytest.fixture
+def main(tmp_path: Path) -> Path:
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(config(":1"))
+    return path
+
+
+def test_a_new_address_in_use_is_refused_with_its_name(main: Path, taken: int) -> None:
+    with pytest.raises(ReloadFailed) as caught:
+        listening.refuse_taken(str(main), config(":1", f"127.0.0.1:{taken}"))
+    assert f"127.0.0.1:{taken} is in use by another process" in str(caught.value)
+    with pytest.raises(ReloadFailed, match=r"\*:"):
+        listening.refuse_taken(str(main), config(f":{taken}"))
+
+
+def test_an_address_of_no_interface_is_refused(main: Path) -> None:
+    with pytest.raises(ReloadFailed, match="192.0.2.1:8080 is not of this host"):
+        listening.refuse_taken(str(main), config("192.0.2.1:8080"))
+
+
+def test_what_the_live_file_binds_already_is_haproxys_own(main: Path, taken: int) -> None:
+    main.write_text(config(f"127.0.0.1:{taken}"))
+    listening.refuse_taken(str(main), config(f"127.0.0.1:{taken}", "127.0.0.1:0"))
+
+
+def test_what_is_free_or_cannot_be_told_passes(main: Path) -> None:
+    for word in ("127.0.0.1:0", "[::1]:0", "unix@/run/x", "${VIP}:80", "web.example:80", ":70000"):
+        listening.refuse_taken(str(main), config(word))
+    main.unlink()
+    listening.refuse_taken(str(main), config("127.0.0.1:0"))
+
+
+def test_the_probe_gives_the_address_back(main: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    listening.refuse_taken(str(main), config(f"127.0.0.1:{port}"))
+    with socket.socket() as again:
+        again.bind(("127.0.0.1", port))
+
+
+def test_network_namespaces() -> None:
+    assert listening.same_network(os.getpid())
+    assert not listening.same_network(2**22 + 1)
