@@ -39,7 +39,7 @@ def test_a_new_address_in_use_is_refused_with_its_name(main: Path, taken: int) -
 
 
 def test_an_address_of_no_interface_is_refused(main: Path) -> None:
-    with pytest.raises(ReloadFailed, match="192.0.2.1:8080 is not of this host"):
+    with pytest.raises(ReloadFailed, match=r"192\.0\.2\.1:8080 is not of this host"):
         listening.refuse_taken(str(main), config("192.0.2.1:8080"))
 
 
