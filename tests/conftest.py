@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support import machine
@@ -24,6 +25,12 @@ from tests.support.systemd import SystemdHost, program_tree
 HERE = Path(__file__).parent
 MARKERS = {"integration": "integration", "testbed": "integration", "systemd": "systemd"}
 SOAK_TIMEOUT = 3600  # seconds
+
+# A busy machine is no fault of the code: hypothesis's limits on wall time are off.
+hypothesis.settings.register_profile(
+    "confsync", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("confsync")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

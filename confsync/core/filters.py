@@ -253,8 +253,9 @@ def of_language(language: Language) -> dict[str, Callable[..., Any]]:
     }
 
 
+_KNOWN: Mapping[str, Any] = tests.TESTS
 TESTS: dict[str, Callable[..., Any]] = {
-    **dict[str, Callable[..., Any]](tests.TESTS),
+    **_KNOWN,
     "in": _within,
     "defined": _defined,
     "undefined": lambda value: not _defined(value),
