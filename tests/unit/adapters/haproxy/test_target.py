@@ -190,6 +190,31 @@ async def test_success_is_not_believed_while_the_old_worker_answers(fake: FakeHa
     assert fake.asked.count("reload") == 1
 
 
+async def test_a_count_alone_is_not_believed(fake: FakeHaproxy) -> None:
+    def count() -> str:
+        fake.reloads += 1  # and the worker stays, listed as current
+        return "Success=1\n--\n"
+
+    fake.on_reload = count
+    one = target(fake, timeout=0.2)
+    with pytest.raises(errors.ReloadFailed, match="not confirmed"):
+        await one.reload(await one.observe())
+
+
+async def test_a_new_worker_that_the_master_does_not_list_as_current_is_not_believed(
+    fake: FakeHaproxy,
+) -> None:
+    def overtaken() -> str:
+        fake.new_worker()
+        fake.workers, fake.old = [103], [101, 102]  # another reload has begun since
+        return "Success=1\n--\n"
+
+    fake.on_reload = overtaken
+    one = target(fake, timeout=0.2)
+    with pytest.raises(errors.ReloadFailed, match="not confirmed"):
+        await one.reload(await one.observe())
+
+
 async def test_a_refused_reload_has_haproxys_words(fake: FakeHaproxy) -> None:
     fake.on_reload = fake.fail
     one = target(fake)
