@@ -70,10 +70,10 @@ def event(logger: logging.Logger, level: str, text: str, /, **fields: object) ->
     logger.log(_LEVELS[level], "%s", text, extra={"fields": fields})
 
 
-def report(logger: logging.Logger, cycle: CycleReport) -> None:
-    """Log a cycle's summary."""
+def report(logger: logging.Logger, cycle: CycleReport, *, news: bool = True) -> None:
+    """Log a cycle's summary; as a detail when it brings no news."""
     text, fields = summary(cycle)
-    event(logger, severity(cycle), text, **fields)
+    event(logger, severity(cycle) if news else "debug", text, **fields)
 
 
 def summary(report: CycleReport) -> tuple[str, dict[str, object]]:

@@ -143,8 +143,8 @@ class StateStore(Protocol):
 class Telemetry(Protocol):
     """Where the engine says what happens."""
 
-    def cycle(self, report: CycleReport) -> None:
-        """Say what a cycle did, in one line."""
+    def cycle(self, report: CycleReport, *, news: bool) -> None:
+        """Say what a cycle did, in one line; without `news` only to those who want details."""
 
     def event(self, level: str, text: str, **fields: object) -> None:
         """Say something else: `level` is debug, info, warning or error; `text` is constant."""

@@ -31,6 +31,10 @@ STUCK = 150.0
 """Seconds in one cycle after which the watchdog is fed no more (check and reload end before)."""
 
 
+_HOLD, _RESYNC = "a hold is looked at", "resync"
+_ROUTINE = frozenset({_HOLD, _RESYNC})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """`main`: HAProxy's main file. `destinations`: all files. `retry`: first, longest pause (s)."""
@@ -211,11 +215,11 @@ class Agent:
         if self.retry_at is not None and self.retry_at <= now:
             self.retry_at, reason = None, "trying again"
         elif self.cycle.wake and self.cycle.wake <= time.time():
-            self.cycle.wake, reason = 0.0, "a hold is due"
+            self.cycle.wake, reason = 0.0, _HOLD
         elif self._patient_until <= now:
             self._patient_until, reason = float("inf"), "the registry has not answered yet"
         elif self._resync_at <= now:
-            self._resync_at, reason = now + RESYNC, "resync"
+            self._resync_at, reason = now + RESYNC, _RESYNC
         if reason:
             self._reasons.append(reason)
             self._holdoff.changed(now)
@@ -290,7 +294,9 @@ class Agent:
         else:
             self._failures, self.retry_at = 0, None
         self._prints = await asyncio.to_thread(self._store.fingerprint, self.options.destinations)
-        self._telemetry.cycle(report)
+        routine = report.outcome is Outcome.IN_STEP and report.why in _ROUTINE
+        known = before is not None and before.holds == report.holds and not before.error
+        self._telemetry.cycle(report, news=not (routine and known))
         self._say_what_is_new(before, report)
         self._notifier.ready()
         self._notifier.status(f"{report.outcome}: {report.error or report.why}"[:200])

@@ -33,6 +33,8 @@ from confsync.errors import (
 )
 from confsync.ports import ConfigStore, Discoverer, Renders, Stager, StateStore, Target
 
+HELD_LOOK = 5.0
+"""Seconds between two looks at what may release a hold."""
 _ANY = frozenset({"", "*", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 
 
@@ -205,7 +207,9 @@ class Cycle:
             verdict = self._judge(turn.catalog, replace(evidence, confirmed=confirmed))
         draft.holds = verdict.holds
         draft.note(*(f"hold ended: {why}" for why in verdict.ended))
-        self.wake = verdict.wake
+        # HAProxy's own checks may release a hold at any time, and a failed read is tried again.
+        soon = self._clock() + HELD_LOOK
+        self.wake = min(verdict.wake or soon, soon) if verdict.memory.held else 0.0
         if turn.apply and not turn.provisional:
             before, self._memory = self._memory, verdict.memory
             if (before.held, before.registry) != (verdict.memory.held, verdict.memory.registry):
@@ -256,7 +260,8 @@ class Cycle:
         ]
         reserved = frozenset[str]().union(*(text.proxies(t) for t in configs))
         binds = frozenset[tuple[str, int]]().union(*(text.binds(t) for t in configs))
-        balancer, ids = desired.desired(
+        balancer, ids = await asyncio.to_thread(
+            desired.desired,
             catalog,
             statuses=self._options.served,
             reserved=reserved,
@@ -304,7 +309,9 @@ class Cycle:
             servers=() if known or not observed.running else await self._servers(),
             main=self._options.main,
         )
-        plan = planning.plan(config, disk, loaded, main=self._options.main, balancer=balancer)
+        plan = await asyncio.to_thread(
+            planning.plan, config, disk, loaded, main=self._options.main, balancer=balancer
+        )
         return observed, disk, plan
 
     async def _servers(self) -> tuple[ServerState, ...] | None:

@@ -66,7 +66,7 @@ class Draft:
             code = self._error.exit_code
         elif self.holds:
             code = HELD_EXIT
-        elif self.outcome is Outcome.WOULD_CHANGE:
+        elif self.outcome in {Outcome.WOULD_CHANGE, Outcome.PAUSED}:
             code = WOULD_CHANGE_EXIT
         return CycleReport(
             outcome=self.outcome,

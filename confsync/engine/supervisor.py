@@ -8,10 +8,12 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from confsync.errors import ConfsyncError
 from confsync.ports import Telemetry
+
+Agent = TypeVar("Agent", bound="Runs")
 
 
 class Runs(Protocol):
@@ -22,16 +24,20 @@ class Runs(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hooks:
-    """What a supervisor calls. `renew`: build an agent from settings read anew."""
+class Hooks(Generic[Agent]):
+    """What a supervisor calls.
 
-    renew: Callable[[], Runs]
+    `renew`: build an agent, in place of the given one, from settings read anew. `reloaded`: the old
+    one stays; a new one says by itself that it is ready.
+    """
+
+    renew: Callable[[Agent], Agent]
     reloading: Callable[[], None]
     reloaded: Callable[[], None]
     stopping: Callable[[], None]
 
 
-async def supervise(first: Runs, hooks: Hooks, telemetry: Telemetry) -> None:
+async def supervise(first: Agent, hooks: Hooks[Agent], telemetry: Telemetry) -> None:
     """Run until TERM or INT; HUP reads the settings anew."""
     ends, hangup = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -49,8 +55,12 @@ async def supervise(first: Runs, hooks: Hooks, telemetry: Telemetry) -> None:
 
 
 async def _one(
-    agent: Runs, ends: asyncio.Event, hangup: asyncio.Event, hooks: Hooks, telemetry: Telemetry
-) -> Runs:
+    agent: Agent,
+    ends: asyncio.Event,
+    hangup: asyncio.Event,
+    hooks: Hooks[Agent],
+    telemetry: Telemetry,
+) -> Agent:
     """Run one agent until a signal ends it; returns the next one."""
     stop = asyncio.Event()
     following = agent
@@ -67,7 +77,7 @@ async def _one(
             hangup.clear()
             hooks.reloading()
             try:
-                following = hooks.renew()
+                following = hooks.renew(agent)
             except ConfsyncError as error:
                 telemetry.event(
                     "error",
@@ -83,7 +93,6 @@ async def _one(
     async with asyncio.TaskGroup() as group:
         listener = group.create_task(listen(), name="signals")
         await _ending(agent.run(stop), listener)
-    hooks.reloaded()
     return following
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from enum import Enum
+from typing import Self
 
 from confsync import __version__, logs
 from confsync.adapters.control.server import serve
@@ -24,9 +25,9 @@ class Telemetry:
     def __init__(self, notify: Notify) -> None:
         self._notify = notify
 
-    def cycle(self, report: CycleReport) -> None:
+    def cycle(self, report: CycleReport, *, news: bool) -> None:
         """Say what a cycle did, in one line; an error with HAProxy's words behind it."""
-        logs.report(_log, report)
+        logs.report(_log, report, news=news)
 
     def event(self, level: str, text: str, **fields: object) -> None:
         """Say something else."""
@@ -38,7 +39,7 @@ class Running:
 
     def __init__(self, loaded: Loaded, telemetry: Telemetry, notify: Notify) -> None:
         """Raises SettingsError, RenderError: nothing of the outside has been touched then."""
-        self._loaded = loaded
+        self.loaded = loaded
         self._telemetry = telemetry
         self._parts = assembly.parts(loaded)
         self._parts.renderer.declared()
@@ -65,11 +66,18 @@ class Running:
             notifier=notify,
         )
 
+    def prove(self, before: "Running") -> Self:
+        """Try what only a start would try, before another agent makes room. Raises StateError."""
+        if self.loaded.settings.state != before.loaded.settings.state:
+            with self._parts.state:
+                pass
+        return self
+
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises Locked or StateError before anything is done."""
-        log = self._loaded.settings.log
+        log = self.loaded.settings.log
         logs.configure(level=log.level, form=log.format)
-        for warning in assembly.warnings(self._loaded, self._parts):
+        for warning in assembly.warnings(self.loaded, self._parts):
             self._telemetry.event("warning", "settings", warning=warning)
         with assembly.claimed(self._parts) as found:
             for note in (*found, *self._parts.state.notes):
@@ -78,15 +86,15 @@ class Running:
                 "info",
                 "agent starts",
                 version=__version__,
-                settings=self._loaded.file or "defaults",
-                target=self._loaded.settings.target.type,
-                config=self._loaded.settings.target.config,
+                settings=self.loaded.file or "defaults",
+                target=self.loaded.settings.target.type,
+                config=self.loaded.settings.target.config,
             )
             await self._agent.run(stop, self._control)
         self._telemetry.event("info", "agent stopped")
 
     async def _control(self) -> None:
-        await serve(assembly.control_socket(self._loaded), self._answer)
+        await serve(assembly.control_socket(self.loaded), self._answer)
 
     async def _answer(self, command: str, args: dict[str, object]) -> dict[str, object]:
         """Answer one request of the control socket; a ConfsyncError becomes the reply."""
@@ -161,7 +169,7 @@ async def run(loaded: Loaded, *, reload: Callable[[], Loaded]) -> None:
     await supervisor.supervise(
         Running(loaded, telemetry, notify),
         supervisor.Hooks(
-            renew=lambda: Running(reload(), telemetry, notify),
+            renew=lambda old: Running(reload(), telemetry, notify).prove(old),
             reloading=notify.reloading,
             reloaded=notify.ready,
             stopping=notify.stopping,

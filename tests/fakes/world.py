@@ -297,6 +297,7 @@ class Spoken:
     """Telemetry and notifier of a test: what was said."""
 
     reports: list[CycleReport] = field(default_factory=list)
+    news_of: list[bool] = field(default_factory=list)
     events: list[tuple[str, str]] = field(default_factory=list)
     fields: list[dict[str, object]] = field(default_factory=list)
     is_ready: bool = False
@@ -304,8 +305,9 @@ class Spoken:
     line: str = ""
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def cycle(self, report: CycleReport) -> None:
+    def cycle(self, report: CycleReport, *, news: bool) -> None:
         self.reports.append(replace(report))
+        self.news_of.append(news)
         self.news.set()
 
     def event(self, level: str, text: str, **fields: object) -> None:

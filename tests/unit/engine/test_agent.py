@@ -8,6 +8,7 @@ import pytest
 
 from confsync.domain.status import CycleReport, Outcome, SourceState
 from confsync.engine import agent as agents
+from confsync.engine import cycle as cycles
 from confsync.engine.agent import Agent, Options
 from confsync.engine.cycle import Cycle
 from confsync.engine.cycle import Options as CycleOptions
@@ -219,6 +220,26 @@ async def test_release_lets_a_held_service_go(here: Here) -> None:
         report = await here.until(reloaded(2))
         assert "released by hand" in report.why
         assert not report.holds
+
+
+async def test_a_hold_is_looked_at_again_without_news_from_the_registry(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cycles, "HELD_LOOK", 0.05)
+    async with here.running():
+        here.publish(web=6, api=1)
+        await here.until(reloaded(7))
+        here.publish(web=1, api=1)
+        await here.until(lambda r: r.why == "a hold is looked at")
+        here.haproxy.down = {f"10.0.0.{n}:80" for n in range(2, 7)}
+        report = await here.until(reloaded(2))
+        assert any("checks say that they are down" in note for note in report.notes)
+    looks = [
+        news
+        for report, news in zip(here.said.reports, here.said.news_of, strict=True)
+        if report.why == "a hold is looked at" and report.outcome is Outcome.IN_STEP
+    ]
+    assert not any(looks)
 
 
 async def test_a_silent_registry_and_a_closed_socket_are_told_once(here: Here) -> None:

@@ -255,7 +255,7 @@ async def test_a_dry_turn_says_first_that_haproxy_refuses_then_that_it_is_not_ou
 
 async def test_paused_plans_and_writes_nothing(here: World) -> None:
     report = await here.turn(catalog(web=2), paused=True)
-    assert report.outcome is Outcome.PAUSED
+    assert (report.outcome, report.exit_code) == (Outcome.PAUSED, 3)
     assert report.reasons
     assert any(note.startswith("paused") for note in report.notes)
     assert here.store.disk == {}
