@@ -73,26 +73,30 @@ class Observer:
         """Tell whether no master has answered yet, so that a refusal may mean anything."""
         return self._answered < 0
 
-    async def look(self) -> Look:
-        """Ask both sockets once (0.1 ms of CPU); their errors are part of the answer."""
-        look = await self._look_once()
-        return await self._look_once() if look.foreign else look  # a reload ended in between
+    async def look(self, *, timeout: float = 5.0) -> Look:  # noqa: ASYNC109
+        """Ask both sockets once (0.1 ms of CPU); their errors are part of the answer.
 
-    async def _look_once(self) -> Look:
+        `timeout`: seconds for each command.
+        """
+        look = await self._look_once(timeout)
+        # Foreign may be only a reload that ended in between.
+        return await self._look_once(timeout) if look.foreign else look
+
+    async def _look_once(self, timeout: float) -> Look:  # noqa: ASYNC109
         look = Look()
         try:
-            look.info = show.info(await self.stats.ask("show info"))
+            look.info = show.info(await self.stats.ask("show info", timeout=timeout))
         except errors.TargetError as error:
             look.stats_error = error
         try:
-            look.processes = show.processes(await self.master.ask("show proc"))
+            look.processes = show.processes(await self.master.ask("show proc", timeout=timeout))
             self._answered = time.monotonic()
             if look.processes is not None:
                 known = {w.pid for w in (*look.processes.workers, *look.processes.old_workers)}
                 if look.info is not None and look.info.pid not in known:
                     look.foreign, look.info = look.info.pid, None
                 if look.info is None:
-                    look.info = show.info(await self.master.ask("@1 show info"))
+                    look.info = show.info(await self.master.ask("@1 show info", timeout=timeout))
         except errors.TargetError as error:
             look.master_error = error
         look.stale = self._stale(look)

@@ -17,6 +17,9 @@ from confsync.domain.running import Observed, ServerState
 from confsync.ports import Staged
 
 _POLL = 0.01
+_HUNG = 0.5
+"""Seconds after which a question during a reload is asked anew: 2.6 with a `program` section never ends
+its answer to one of that moment (measured)."""
 
 
 class SocketTarget:
@@ -145,7 +148,7 @@ class SocketTarget:
             said = reply.log or said
             again = time.monotonic() + self._options.lost
             while True:
-                look = await self._observer.look()
+                look = await self._observer.look(timeout=_HUNG)
                 processes = look.processes
                 if processes is not None and processes.reloads > start.reloads:
                     if processes.failed > 0 and not look.loading:

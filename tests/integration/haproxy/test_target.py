@@ -19,6 +19,7 @@ from confsync.adapters.haproxy.target import SocketTarget
 from confsync.domain.running import Observed
 from tests.support import machine
 from tests.support.haproxy import Haproxy, simple_config
+from tests.support.process import wait_until
 
 
 def options(haproxy: Haproxy) -> SocketOptions:
@@ -36,6 +37,8 @@ def config(haproxy: Haproxy) -> str:
     text = simple_config(haproxy, port=machine.free_port(), servers=[1, 2])
     haproxy.cfg.write_text(text)
     haproxy.start()
+    # 3.2 lists a worker before that one has bound anything.
+    wait_until(haproxy.admin_socket.exists, "the admin socket")
     return text
 
 
