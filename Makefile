@@ -22,7 +22,7 @@ unit: setup ## unit tests, with the coverage that core and domain must have
 	$(RUN) coverage report --include='confsync/core/*,confsync/domain/*' --fail-under=95 --skip-covered
 
 integration: setup ## against real Consul, HAProxy, systemd (what the machine lacks is skipped, with its reason)
-	$(RUN) pytest -q --ignore=tests/unit --ignore=tests/repo tests
+	$(RUN) pytest -q -n 3 --dist loadfile --ignore=tests/unit --ignore=tests/repo tests
 
 lint: setup ## ruff
 	$(RUN) ruff check .

@@ -1,18 +1,24 @@
 """What Consul may do to a running site, under load: nothing that still works is removed."""
 
+import time
+
 import pytest
 
 from tests.conftest import Soak
 from tests.integration.agent.conftest import QUICK, Site
 from tests.support import machine
+from tests.support.figures import Figures
 from tests.support.process import wait_until
 
 pytestmark = pytest.mark.parametrize("haproxy_version", ["2.8"], indirect=True)
 
 
-def test_consul_killed_and_back_empty_costs_nothing(site: Site, soak: Soak) -> None:
+def test_consul_killed_and_back_empty_costs_nothing(
+    site: Site, soak: Soak, figures: Figures
+) -> None:
     names = [site.add() for _ in range(3)]
     site.up()
+    reloads = site.haproxy.reloads()
     with site.load(streams=1, seconds=200) as load:
         load.wait_ok(30)
         before = site.haproxy.cfg.read_text()
@@ -22,7 +28,9 @@ def test_consul_killed_and_back_empty_costs_nothing(site: Site, soak: Soak) -> N
             lambda line: line["event"] == "registry does not answer", "its silence", since=mark
         )
         assert site.agent.run("status", "--check").returncode == 69
+        gone = time.monotonic()
         load.wait_ok(soak.n(200, 20_000), timeout=120)  # some 30 s in a soak
+        outage = time.monotonic() - gone
         site.consul.start()
         held = site.agent.wait(lambda line: line["event"] == "held", "the hold", since=mark)
         assert held["service"] == "the whole registry"
@@ -40,8 +48,9 @@ def test_consul_killed_and_back_empty_costs_nothing(site: Site, soak: Soak) -> N
         added = site.add()
         load.wait_server(added)
         report = load.stop()
+    figures(report, reloads=site.haproxy.reloads(), outage_seconds=round(outage))
     assert report.failed_as == {}
-    assert site.haproxy.reloads() == 2
+    assert site.haproxy.reloads() == reloads + 1
     site.agrees()
 
 
