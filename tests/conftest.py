@@ -19,6 +19,7 @@ import pytest
 from tests.support import machine
 from tests.support.backend import Backends
 from tests.support.consul import Consul
+from tests.support.figures import Figures
 from tests.support.haproxy import VERSIONS, Haproxy
 from tests.support.systemd import SystemdHost, program_tree
 
@@ -29,6 +30,9 @@ SOAK_TIMEOUT = 3600  # seconds
 # A busy machine is no fault of the code: hypothesis's limits on wall time are off.
 hypothesis.settings.register_profile(
     "confsync", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile(
+    "soak", hypothesis.settings.get_profile("confsync"), max_examples=5_000
 )
 hypothesis.settings.load_profile("confsync")
 
@@ -57,8 +61,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folder = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
         if marker := MARKERS.get(folder):
             item.add_marker(marker)
-        if _soak(config) and "soak" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(SOAK_TIMEOUT))
+        if "soak" in getattr(item, "fixturenames", ()):
+            item.add_marker("soak")
+            if _soak(config):
+                item.add_marker(pytest.mark.timeout(SOAK_TIMEOUT))
 
 
 def _skip_or_fail() -> Generator[None, None, None]:
@@ -88,6 +94,12 @@ def pytest_runtest_call() -> Generator[None, None, None]:
 def soak(request: pytest.FixtureRequest) -> Soak:
     """Counts for this run: `soak.n(20, 2000)`."""
     return Soak(_soak(request.config))
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """Record what this test counts: `figures(load.stop(), reloads=count)`."""
+    return Figures(request.node.nodeid)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pytest
 from tests.conftest import Soak
 from tests.support import machine
 from tests.support.backend import Backends
+from tests.support.figures import Figures
 from tests.support.haproxy import Haproxy, simple_config
 from tests.support.load import Load, Report
 
@@ -30,10 +31,11 @@ def reloads_under_load(
 
 
 def test_reloads_lose_nothing_with_the_option(
-    haproxy: Haproxy, backends: Backends, soak: Soak
+    haproxy: Haproxy, backends: Backends, soak: Soak, figures: Figures
 ) -> None:
     count = soak.n(20, 500)
     report = reloads_under_load(haproxy, backends, count=count, idle_close_on_response=True)
+    figures(report, reloads=count)
     assert report.failed_as == {}, report.failures
     assert report.streams_opened == report.streams_alive == 2
     assert report.ok >= count * 30
@@ -41,15 +43,18 @@ def test_reloads_lose_nothing_with_the_option(
 
 @pytest.mark.parametrize("haproxy_version", ["2.6"], indirect=True)
 def test_control_reloads_lose_requests_without_the_option(
-    haproxy: Haproxy, backends: Backends
+    haproxy: Haproxy, backends: Backends, figures: Figures
 ) -> None:
     report = reloads_under_load(haproxy, backends, count=10, idle_close_on_response=False)
+    figures(report, reloads=10)
     assert report.failed_as["keepalive eof_on_reused"] > 0
     assert report.cut_streams == 0, report.failures
 
 
 @pytest.mark.parametrize("haproxy_version", ["2.6"], indirect=True)
-def test_control_a_killed_worker_is_counted(haproxy: Haproxy, backends: Backends) -> None:
+def test_control_a_killed_worker_is_counted(
+    haproxy: Haproxy, backends: Backends, figures: Figures
+) -> None:
     port = machine.free_port()
     servers = [backends.start()]
     haproxy.cfg.write_text(simple_config(haproxy, port=port, servers=servers))
@@ -58,6 +63,7 @@ def test_control_a_killed_worker_is_counted(haproxy: Haproxy, backends: Backends
         haproxy.kill_worker()
         load.wait(lambda report: "connect_error" in report.outcomes["close"], "the refusals")
         report = load.stop()
+    figures(report)
     assert report.cut_streams == 2
     assert report.streams_alive == 0
     assert report.failed == sum(report.failed_as.values()) > 2

@@ -6,9 +6,10 @@ from confsync.adapters.files.templates import TemplateFiles, TemplateOptions
 from tests.conftest import Soak
 from tests.integration.agent.conftest import Site
 from tests.support import machine
+from tests.support.figures import Figures
 
 
-def test_changes_from_consul_lose_nothing(site: Site, soak: Soak) -> None:
+def test_changes_from_consul_lose_nothing(site: Site, soak: Soak, figures: Figures) -> None:
     changes = soak.n(8, 100)
     kept = [site.add(), site.add()]
     site.up()
@@ -26,6 +27,7 @@ def test_changes_from_consul_lose_nothing(site: Site, soak: Soak) -> None:
             if number % 2 == 0:
                 load.wait_server(added[-1])
         report = load.stop()
+    figures(report, changes=changes, reloads=len(site.agent.cycles("reloaded")))
     site.agrees()
     assert report.failed_as == {}
     assert report.cut_streams == 0
@@ -37,7 +39,9 @@ def test_changes_from_consul_lose_nothing(site: Site, soak: Soak) -> None:
 
 
 @pytest.mark.parametrize("haproxy_version", ["2.6"], indirect=True)
-def test_control_the_same_load_counts_failures_without_the_option(site: Site) -> None:
+def test_control_the_same_load_counts_failures_without_the_option(
+    site: Site, figures: Figures
+) -> None:
     """The client of the test above does count: the built-in template without its one option."""
     builtin = site.folder / "lossy.cfg.j2"
     text = TemplateFiles(TemplateOptions(base=site.folder, main="x")).load().templates[0].text
@@ -68,4 +72,5 @@ def test_control_the_same_load_counts_failures_without_the_option(site: Site) ->
             site.agent.wait_cycle("reloaded", since=mark)
             load.wait_ok(30)
         report = load.stop()
+    figures(report, changes=6, reloads=len(site.agent.cycles("reloaded")))
     assert report.failed_as.get("keepalive eof_on_reused", 0) > 0

@@ -16,6 +16,7 @@ from tests.conftest import Soak
 from tests.golden import cases
 from tests.support import machine
 from tests.support.backend import Backends
+from tests.support.figures import Figures
 from tests.support.haproxy import Haproxy
 from tests.support.load import Load
 from tests.unit.core.hostile import NASTY
@@ -207,7 +208,7 @@ def test_a_post_to_a_refused_port_goes_to_another_server(
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_reloads_cost_nothing(
-    haproxy: Haproxy, site: Site, backends: Backends, soak: Soak, kept: bool
+    haproxy: Haproxy, site: Site, backends: Backends, soak: Soak, figures: Figures, kept: bool
 ) -> None:
     ports = backends.start_many(3)
     site.write(
@@ -223,6 +224,7 @@ def test_reloads_cost_nothing(
                 break
         load.wait_ok(200)
         report = load.stop()
+        figures(report, reloads=haproxy.reloads())
     if kept:
         assert report.failed_as == {}
         assert report.cut_streams == 0

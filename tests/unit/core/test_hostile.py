@@ -1,6 +1,7 @@
 """No text of the registry adds a word or a line, whatever the template does."""
 
 import functools
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -30,26 +31,30 @@ def made(body: Any, language: Any = Language.HAPROXY) -> Any:
     return renderer, hostile.shape(config.files[0].text)
 
 
-def test_no_known_trick_works(soak: Any) -> None:
-    happened = set()
+def test_no_known_trick_works(soak: Any, figures: Any) -> None:
+    happened: Counter[str] = Counter()
     fields = [*hostile.BENIGN, None]
     for number, body in enumerate(hostile.BODIES):
         renderer, benign = made(body)
         for place, text in list(enumerate(hostile.NASTY))[number % 4 :: soak.n(4, 1)]:
             field = fields[(number + place) % len(fields)]
             texts = hostile.BENIGN | dict.fromkeys([field] if field else hostile.BENIGN, text)
-            happened.add(hostile.check(renderer, benign, texts))
-    assert happened == {"kept", "dropped"}
+            happened[hostile.check(renderer, benign, texts)] += 1
+    figures(**happened)
+    assert set(happened) == {"kept", "dropped"}
 
 
-def test_no_text_makes_a_line_or_a_word(soak: Any) -> None:
+def test_no_text_makes_a_line_or_a_word(soak: Any, figures: Any) -> None:
+    happened: Counter[str] = Counter()
+
     @settings(max_examples=soak.n(200, 20_000))
     @given(st.sampled_from(hostile.BODIES), TEXT_SETS)
     def law(body: Any, texts: Any) -> None:
         renderer, benign = made(body)
-        hostile.check(renderer, benign, texts)
+        happened[hostile.check(renderer, benign, texts)] += 1
 
     law()
+    figures(**happened)
 
 
 @settings(max_examples=50)
