@@ -34,6 +34,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "soak", hypothesis.settings.get_profile("confsync"), max_examples=5_000
 )
+# For benchmarks/mutation.py, where each of many mutants is run: few examples, always the same ones.
+hypothesis.settings.register_profile(
+    "mutation",
+    hypothesis.settings.get_profile("confsync"),
+    max_examples=30,
+    derandomize=True,
+    database=None,
+)
 hypothesis.settings.load_profile("confsync")
 
 
