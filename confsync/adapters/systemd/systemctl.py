@@ -16,6 +16,9 @@ from confsync import errors
 _PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "MainPID", "StatusText")
 _NOT_ALLOWED = ("authentication required", "Access denied", "Permission denied", "not permitted")
 _WORDS = 30
+_READINGS = 5
+_JOURNAL_LAG = 0.1
+"""Seconds between two readings: the journal may hear of a failure after systemctl has told it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +96,16 @@ class Systemctl:
     async def words(self, since: float) -> str:
         """Return what the unit logged since `since` (unix seconds); "" when it may not be read."""
         argv = ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(_WORDS)]
-        argv += [f"--since=@{since:.0f}", "-u", self.unit]
-        try:
-            code, said = await _run(argv, timeout=10)
-        except errors.TargetError:
+        argv += [f"--since=@{int(since)}", "-u", self.unit]
+        for _ in range(_READINGS):
+            try:
+                code, said = await _run(argv, timeout=10)
+            except errors.TargetError:
+                return ""
+            if code or said.strip():
+                break
+            await asyncio.sleep(_JOURNAL_LAG)
+        else:
             return ""
         lines = ("".join(c if c.isprintable() else " " for c in each) for each in said.splitlines())
         return "" if code else "\n".join(lines)

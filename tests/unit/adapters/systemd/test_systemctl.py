@@ -130,10 +130,18 @@ async def test_a_reload_that_fails(programs: Programs) -> None:
 async def test_the_journals_words_and_their_absence(programs: Programs) -> None:
     programs.will("journalctl", "[ALERT] (1) : bad\x1b[2J")
     one = Systemctl("haproxy.service")
-    assert await one.words(12.4) == "[ALERT] (1) : bad [2J"
+    assert await one.words(12.9) == "[ALERT] (1) : bad [2J"
     assert "--since=@12 -u haproxy.service" in programs.asked()[0]
     programs.will("journalctl", "No journal files were opened due to insufficient permissions.", 1)
     assert await one.words(12.4) == ""
+
+
+async def test_the_journal_is_read_again_when_it_lags(programs: Programs) -> None:
+    (programs.folder / "journalctl").write_text(
+        f"#!/bin/sh\necho x >> {programs.log}\n[ $(wc -l < {programs.log}) -lt 2 ] || echo late\n"
+    )
+    (programs.folder / "journalctl").chmod(0o755)
+    assert await Systemctl("haproxy.service").words(1) == "late"
 
 
 async def test_a_hanging_systemctl_is_given_up(programs: Programs) -> None:
