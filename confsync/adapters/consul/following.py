@@ -95,7 +95,7 @@ class Follower:
         *,
         goes_on: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Block on a path for ever, or until `goes_on` says no after an answer.
+        """Block on a path for ever, or until `goes_on` says no after an answer or before a try.
 
         `read` may ask more and may raise DiscoveryError, which is retried like any other.
         """
@@ -103,8 +103,10 @@ class Follower:
         pace = Pace(asyncio.get_running_loop().time)
         generation = 0
 
-        async def attempt() -> tuple[Answer, T]:
+        async def attempt() -> tuple[Answer, T] | None:
             nonlocal generation
+            if not goes_on():
+                return None
             if generation != self._reader.generation:
                 # Another token may see more, which moves no index.
                 generation = self._reader.generation
@@ -117,8 +119,8 @@ class Follower:
                 raise
 
         try:
-            while goes_on():
-                answer, value = await self.persist(path, attempt)
+            while (answered := await self.persist(path, attempt)) is not None:
+                answer, value = answered
                 self._roster.indexed(path, yes=answer.index > 0)
                 before = cursor.last
                 fell = cursor.answered(answer.index)

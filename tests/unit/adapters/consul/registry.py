@@ -128,6 +128,7 @@ class Registry:
 
     async def get(self, path: str, *, index: int = 0, mode: Mode = Mode.STALE) -> Answer:
         self.asked.append((path, index, mode))
+        hidden = frozenset(self.hidden)  # by the token that was sent with the question
         self._raise(path)
         await asyncio.sleep(0)
         if index:
@@ -144,7 +145,7 @@ class Registry:
                 self._released.discard(path)
         self._raise(path)
         self.before(path, mode)
-        body = json.dumps(self._body(path)).encode()
+        body = json.dumps(self._body(path, hidden)).encode()
         answer = Answer(
             body=body,
             asked=path,
@@ -164,11 +165,11 @@ class Registry:
         if (error := self.faults.get(path) or self.faults.get("")) is not None:
             raise error
 
-    def _body(self, path: str) -> object:
+    def _body(self, path: str, hidden: frozenset[str]) -> object:
         match path.split("/", 2):
             case ["catalog", "services"]:
                 names = {str(row["Service"]) for row in self.rows.values()}
-                return {name: [] for name in sorted(names | self.hidden | {"consul"})}
+                return {name: [] for name in sorted(names | hidden | {"consul"})}
             case ["catalog", "nodes"]:
                 return [{"Node": n, "Address": address} for n, address in self.nodes.items()]
             case ["catalog", "node-services", name]:
@@ -185,12 +186,10 @@ class Registry:
                     if status == state
                 ]
             case ["health", "service", name]:
-                return self._health(unquote(name))
+                return [] if unquote(name) in hidden else self._health(unquote(name))
         raise AssertionError(path)
 
     def _health(self, name: str) -> list[dict[str, object]]:
-        if name in self.hidden:
-            return []
         return [
             {
                 "Node": {"Node": node, "Address": self.nodes[node]},

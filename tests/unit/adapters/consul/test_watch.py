@@ -94,6 +94,20 @@ async def test_answer_with_equal_content_publishes_nothing() -> None:
         assert len(watching.catalogs) == 1
 
 
+async def test_equal_answer_makes_the_service_younger() -> None:
+    registry = await filled(2)
+    async with Watching(registry) as watching:
+        await watching.in_step()
+        await watching.until(lambda: len(registry.blocked) == 3)
+        await registry.wake("health/service/s0")
+        await watching.until(lambda: len(registry.blocked) == 3)
+        await registry.put("s1", one="s1-n1", port=81)
+        await watching.in_step()
+    first, last = (catalog.services[0] for catalog in watching.catalogs)
+    assert last == first
+    assert last.seen > first.seen
+
+
 async def test_new_service_joins_when_it_is_answered_and_the_others_do_not_wait() -> None:
     registry = await filled(1)
     async with Watching(registry) as watching:
@@ -257,6 +271,36 @@ async def test_bug_ends_the_watch() -> None:
     assert caught.group_contains(ZeroDivisionError)
 
 
+@pytest.mark.parametrize("options", WAYS)
+async def test_failing_query_of_a_name_that_is_gone_is_given_up(options: ConsulOptions) -> None:
+    registry = await filled(10)
+    async with Watching(registry, options) as watching:
+        await watching.in_step()
+        await registry.fail(DOWN, "health/service/s1")
+        await registry.put("s1", one="s1-n1", port=81)
+        await watching.until(lambda: not watching.state.up)
+        await registry.remove("s1-n1")
+        await watching.until(lambda: watching.state.up)
+        await watching.in_step()
+
+
+async def test_answer_of_a_name_that_is_gone_meanwhile_is_dropped() -> None:
+    registry = await filled(2)
+    async with Watching(registry) as watching:
+        await watching.in_step()
+        await watching.until(lambda: len(registry.blocked) == 3)
+        path = "health/service/s1"
+        registry.held[path] = asyncio.Event()
+        registry.asked.clear()
+        await registry.put("s1", one="s1-n1", port=81)
+        await watching.until(lambda: path not in registry.blocked)
+        await registry.remove("s1-n1")
+        await watching.in_step()
+        registry.held.pop(path).set()
+        await watching.quiet(100)
+        assert names(watching) == ["s0"]
+
+
 # Reset
 
 
@@ -399,6 +443,7 @@ async def test_service_that_turns_unreadable_is_denied_and_keeps_its_instances(
         assert before is not None
         await watching.until(lambda: registry.blocked)
         registry.hidden.add("s1")
+        await registry.wake()
         await registry.put("s1", one="s1-n1", port=81)
         await watching.until(lambda: watching.state.denied == ("s1",))
         after = watching.catalog.get("s1")
@@ -407,6 +452,7 @@ async def test_service_that_turns_unreadable_is_denied_and_keeps_its_instances(
         assert after.instances == before.instances
         assert ("health/service/s1", 0, Mode.CONSISTENT) in registry.asked
         registry.hidden.clear()
+        await registry.wake()
         await registry.put("s1", one="s1-n1", port=82)
         await watching.in_step()
         assert watching.state.denied == ()
@@ -471,6 +517,81 @@ async def test_by_node_nodes_come_and_go() -> None:
         await watching.in_step()
         await registry.node("n2", None)
         await watching.in_step()
+
+
+async def test_failing_watch_of_a_node_that_is_gone_is_given_up() -> None:
+    registry = await filled(10, nodes=2)
+    async with Watching(registry, BY_NODE) as watching:
+        await watching.in_step()
+        await registry.fail(DOWN, "catalog/node-services/n2")
+        await watching.until(lambda: not watching.state.up)
+        await registry.node("n2", None)
+        await watching.in_step()
+        await watching.until(lambda: watching.state.up)
+
+
+async def test_failing_watch_of_a_way_that_is_left_is_forgotten() -> None:
+    registry = await filled(10)
+    async with Watching(registry, BY_NODE) as watching:
+        await watching.in_step()
+        await registry.fail(DOWN, "health/state/critical")
+        await watching.until(lambda: not watching.state.up)
+        for number in range(5):
+            await registry.remove(f"s{number}-n1")
+        await watching.until(lambda: any("of its own" in note for note in watching.state.notes))
+        await watching.until(lambda: watching.state.up)
+        await watching.in_step()
+
+
+async def test_service_listed_while_another_way_is_chosen() -> None:
+    registry = await filled(10)
+    async with Watching(registry, ConsulOptions(connections=12, wait=0.05)) as watching:
+        await watching.in_step()
+        await watching.until(lambda: len(registry.blocked) == 5)
+        answered: list[str] = []
+        slow = asyncio.Event()
+
+        def second_is_slow(path: str, _mode: Mode) -> None:
+            if path == NODES:
+                answered.append(path)
+                if len(answered) == 2:
+                    registry.held[NODES] = slow
+
+        registry.before = second_is_slow
+        registry.nodes |= {f"n{number}": "10.0.0.1" for number in range(2, 20)}
+        await registry.node("n20", "10.0.0.1")
+        await watching.until(lambda: len(answered) == 2)
+        await registry.put("new")
+        await watching.until(lambda: (SERVICES, registry.index, Mode.STALE) in registry.asked)
+        del registry.held[NODES]
+        slow.set()
+        await watching.in_step()
+        assert any("all services anew" in note for note in watching.state.notes)
+
+
+async def test_way_that_is_the_wrong_one_by_the_time_it_is_chosen_is_left() -> None:
+    registry = await filled(10)
+    registry.held[NODES] = asyncio.Event()
+    async with Watching(registry, BY_NODE) as watching:
+        await watching.until(lambda: (NODES, 0, Mode.STALE) in registry.asked)
+        for number in range(5):
+            await registry.remove(f"s{number}-n1")
+        await watching.until(lambda: (SERVICES, registry.index, Mode.STALE) in registry.asked)
+        registry.held.pop(NODES).set()
+        await watching.until(lambda: any("of its own" in note for note in watching.state.notes))
+        await watching.in_step()
+
+
+SLOW_SWEEP = ConsulOptions(connections=5, wait=45)
+
+
+async def test_sweep_does_not_wait_when_the_list_moves() -> None:
+    registry = await filled(10)
+    async with Watching(registry, SLOW_SWEEP) as watching:
+        await watching.in_step()
+        for port in (81, 82, 83):
+            await registry.put("s1", one="s1-n1", port=port)
+            await watching.in_step()
 
 
 async def test_too_many_nodes_make_it_a_sweep() -> None:
