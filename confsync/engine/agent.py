@@ -6,15 +6,13 @@ completes first.
 """
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from confsync.domain.catalog import Catalog
-from confsync.domain.loadbalancer import Problem
-from confsync.domain.running import Observed
 from confsync.domain.status import CycleReport, Outcome, SourceState, Stage
+from confsync.engine import telling
 from confsync.engine.cycle import Cycle, Turn
 from confsync.engine.holdoff import Holdoff, Pace
 from confsync.engine.mailbox import Mailbox
@@ -180,9 +178,9 @@ class Agent:
         before = self.cycle.observed
         if observed.loading:
             return
-        if before is None or _identity(before) != _identity(observed):
+        if before is None or telling.identity(before) != telling.identity(observed):
             self.cycle.observed = observed
-            self._mailbox.poke(_difference(before, observed))
+            self._mailbox.poke(telling.difference(before, observed))
         if prints != self._prints:
             self._prints = prints
             self._mailbox.poke("a file changed on disk")
@@ -204,8 +202,8 @@ class Agent:
         times = [self._holdoff.due(), self.retry_at, self._resync_at]
         if self._patient_until != float("inf"):
             times.append(self._patient_until)
-        if self.cycle.wake:
-            times.append(now + max(0.05, self.cycle.wake - time.time()))
+        if self.cycle.guard.wake:
+            times.append(now + max(0.05, self.cycle.guard.wake - time.time()))
         wanted = [t for t in times if t is not None and t != float("inf")]
         return max(0.0, min(wanted) - now) if wanted else None
 
@@ -214,8 +212,8 @@ class Agent:
         reason = ""
         if self.retry_at is not None and self.retry_at <= now:
             self.retry_at, reason = None, "trying again"
-        elif self.cycle.wake and self.cycle.wake <= time.time():
-            self.cycle.wake, reason = 0.0, _HOLD
+        elif self.cycle.guard.wake and self.cycle.guard.wake <= time.time():
+            self.cycle.guard.wake, reason = 0.0, _HOLD
         elif self._patient_until <= now:
             self._patient_until, reason = float("inf"), "the registry has not answered yet"
         elif self._resync_at <= now:
@@ -297,50 +295,10 @@ class Agent:
         routine = report.outcome is Outcome.IN_STEP and report.why in _ROUTINE
         known = before is not None and before.holds == report.holds and not before.error
         self._telemetry.cycle(report, news=not (routine and known))
-        self._say_what_is_new(before, report)
+        telling.news(self._telemetry, before, report)
         self._notifier.ready()
         self._notifier.status(f"{report.outcome}: {report.error or report.why}"[:200])
-
-    def _say_what_is_new(self, before: CycleReport | None, report: CycleReport) -> None:
-        known = before.problems if before else ()
-        for problem in report.problems:
-            if problem not in known:
-                self._telemetry.event("warning", "problem", **_fields(problem))
-        held = {h.service for h in before.holds} if before else set()
-        for hold in report.holds:
-            if hold.service not in held:
-                self._telemetry.event(
-                    "warning",
-                    "held",
-                    service=hold.service or "the whole registry",
-                    reason=hold.reason,
-                    kept=hold.dropped,
-                    release=f"confsync release {hold.service or '--registry'}",
-                )
-        if report.diff:
-            self._telemetry.event("warning", "edited by another hand", diff=report.diff)
-
-
-def _fields(problem: Problem) -> dict[str, object]:
-    fields = {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)}
-    return {name: value for name, value in fields.items() if value}
 
 
 async def _run(task: Callable[[], Awaitable[None]]) -> None:
     await task()
-
-
-def _identity(observed: Observed) -> tuple[bool, int, str]:
-    return observed.running, observed.worker_pid, observed.version
-
-
-def _difference(before: Observed | None, now: Observed) -> str:
-    if before is None or (now.running and not before.running):
-        return "HAProxy runs" if now.running else "HAProxy does not run"
-    if not now.running:
-        return "HAProxy stopped"
-    if now.version != before.version:
-        return f"HAProxy was upgraded to {now.version}"
-    if now.master_pid != before.master_pid:
-        return "HAProxy was restarted"
-    return "HAProxy was reloaded by another hand"

@@ -9,42 +9,33 @@ A foreseen error ends the turn and stands in its report; it never ends the agent
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from confsync import faults
-from confsync.core import desired, guards, planning
+from confsync.core import desired, planning
 from confsync.core.haproxy import text
-from confsync.domain.catalog import Catalog, Status
+from confsync.domain.catalog import Catalog
 from confsync.domain.change import NoChange, Plan, ReloadPlan, WritePlan
 from confsync.domain.loadbalancer import LoadBalancer
 from confsync.domain.rendered import RenderedConfig, digest
 from confsync.domain.running import Observed, Record, ServerState
 from confsync.domain.status import CycleReport, Outcome, Stage
-from confsync.engine import holds
+from confsync.engine import guarding
 from confsync.engine.applying import Applier
 from confsync.engine.draft import Draft, unified
-from confsync.errors import (
-    ConfsyncError,
-    DiscoveryError,
-    NotOurs,
-    StateError,
-    TargetError,
-    WriteError,
-)
+from confsync.engine.keeping import keep
+from confsync.errors import ConfsyncError, NotOurs, TargetError
 from confsync.ports import ConfigStore, Discoverer, Renders, Stager, StateStore, Target
 
-HELD_LOOK = 5.0
-"""Seconds between two looks at what may release a hold."""
 _ANY = frozenset({"", "*", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a cycle needs to know. `main`: HAProxy's main file; `served`: statuses that get traffic."""
+    """What a cycle needs to know. `main`: HAProxy's main file."""
 
     main: str
-    served: frozenset[Status] = frozenset({Status.PASSING})
-    thresholds: guards.Thresholds = field(default_factory=guards.Thresholds)
+    guard: guarding.Options = field(default_factory=guarding.Options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +57,7 @@ class Turn:
 
 
 class Cycle:
-    """Holds what one turn leaves for the next: the guard's memory and the record of what runs."""
+    """Holds what one turn leaves for the next: the guard and the record of what runs."""
 
     def __init__(
         self,
@@ -83,7 +74,9 @@ class Cycle:
     ) -> None:
         """`scratch`: a store that stages elsewhere, for turns that change nothing."""
         self._options = options
-        self._discoverer = discoverer
+        self.guard = guarding.Guard(
+            options=options.guard, discoverer=discoverer, state=state, target=target, clock=clock
+        )
         self._store = store
         self._scratch = scratch
         self._state = state
@@ -91,11 +84,9 @@ class Cycle:
         self._renderer = renderer
         self._is_local = is_local
         self._clock = clock
-        self._memory = guards.Memory()
         self._record: Record | None = None
         self._ids: dict[str, int] = {}
         self.observed: Observed | None = None
-        self.wake = 0.0
         # The first turn that finds all in step ends a journal that a crash may have left.
         self._unsaved = True
 
@@ -105,22 +96,12 @@ class Cycle:
         ids = self._state.load("ids")
         if isinstance(ids, dict):
             self._ids = {k: v for k, v in ids.items() if isinstance(v, int)}
-        self._memory = holds.from_plain(self._state.load("holds"))
-        catalog = self._state.load_catalog()
-        if catalog is not None:
-            self._memory = guards.remember(catalog, self._memory, self._clock())
-        return catalog
+        return self.guard.restore()
 
     @property
     def record(self) -> Record | None:
         """What was confirmed to run."""
         return self._record
-
-    @property
-    def held(self) -> frozenset[str]:
-        """Names of the services that the guard holds, alone or with the registry."""
-        missing = self._memory.registry.missing if self._memory.registry else ()
-        return frozenset({*self._memory.held, *(s.name for s in missing)})
 
     async def turn(self, turn: Turn) -> CycleReport:
         """Run the stages. Foreseen errors stand in the report; others are bugs and pass through."""
@@ -141,7 +122,7 @@ class Cycle:
                 with draft.stage(Stage.CHECK):
                     draft.note(*await self._target.check(self._options.main, None))
             else:
-                _, config = await self._rendered(catalog, draft, keep=False)
+                _, config = await self._rendered(catalog, draft, remember=False)
                 everything = tuple(f.destination for f in config.files)
                 plan = WritePlan(destinations=everything, reasons=())
                 if haproxy:
@@ -155,8 +136,14 @@ class Cycle:
 
     async def _stages(self, turn: Turn, draft: Draft) -> None:
         with draft.stage(Stage.GUARD):
-            catalog = await self._guard(turn, draft)
-        balancer, config = await self._rendered(catalog, draft, keep=turn.apply)
+            catalog = await self.guard.passed(
+                turn.catalog,
+                draft,
+                released=turn.released,
+                registry=turn.registry,
+                remember=turn.apply and not turn.provisional,
+            )
+        balancer, config = await self._rendered(catalog, draft, remember=turn.apply)
         with draft.stage(Stage.PLAN):
             observed, disk, plan = await self._plan(config, balancer, draft)
         if isinstance(plan, NoChange):
@@ -192,66 +179,18 @@ class Cycle:
         self.observed = applier.observed or observed
         await self._record_it(draft)
 
-    async def _guard(self, turn: Turn, draft: Draft) -> Catalog:
-        evidence = guards.Evidence(
-            down=await self._down(), released=turn.released, registry=turn.registry
-        )
-        verdict = self._judge(turn.catalog, evidence)
-        if verdict.due:
-            confirmed = {}
-            for name in verdict.due:
-                try:
-                    confirmed[name] = await self._discoverer.confirm(name)
-                except DiscoveryError as error:
-                    draft.note(f"no consistent read of {name!r} yet: {error}")
-            verdict = self._judge(turn.catalog, replace(evidence, confirmed=confirmed))
-        draft.holds = verdict.holds
-        draft.note(*(f"hold ended: {why}" for why in verdict.ended))
-        # HAProxy's own checks may release a hold at any time, and a failed read is tried again.
-        soon = self._clock() + HELD_LOOK
-        self.wake = min(verdict.wake or soon, soon) if verdict.memory.held else 0.0
-        if turn.apply and not turn.provisional:
-            before, self._memory = self._memory, verdict.memory
-            if (before.held, before.registry) != (verdict.memory.held, verdict.memory.registry):
-                plain = holds.to_plain(verdict.memory)
-                await self._save(draft, self._state.save, "holds", plain)
-            if before.passed != verdict.catalog:
-                await self._save(draft, self._state.save_catalog, verdict.catalog)
-        return verdict.catalog
-
-    def _judge(self, catalog: Catalog, evidence: guards.Evidence) -> guards.Verdict:
-        return guards.judge(
-            self._memory,
-            catalog,
-            now=self._clock(),
-            served=self._options.served,
-            thresholds=self._options.thresholds,
-            evidence=evidence,
-        )
-
-    async def _down(self) -> frozenset[tuple[str, int]]:
-        """Ask HAProxy which servers its own checks find down; only a hold wants to know."""
-        if not self._memory.held:
-            return frozenset()
-        try:
-            servers = await self._target.servers()
-        except TargetError:
-            return frozenset()
-        up = {(s.address, s.port) for s in servers if s.up or not s.checked}
-        return frozenset({(s.address, s.port) for s in servers if s.checked}) - up
-
     async def _rendered(
-        self, catalog: Catalog, draft: Draft, *, keep: bool
+        self, catalog: Catalog, draft: Draft, *, remember: bool
     ) -> tuple[LoadBalancer, RenderedConfig]:
         with draft.stage(Stage.MODEL):
-            balancer = await self._model(catalog, draft, keep=keep)
+            balancer = await self._model(catalog, draft, remember=remember)
         with draft.stage(Stage.RENDER):
             config, refused = await asyncio.to_thread(self._renderer.render, balancer)
             draft.problems = (*draft.problems, *refused)
             draft.rendered(config)
         return balancer, config
 
-    async def _model(self, catalog: Catalog, draft: Draft, *, keep: bool) -> LoadBalancer:
+    async def _model(self, catalog: Catalog, draft: Draft, *, remember: bool) -> LoadBalancer:
         declared = await asyncio.to_thread(self._renderer.declared)
         configs = [
             f.text
@@ -263,14 +202,14 @@ class Cycle:
         balancer, ids = await asyncio.to_thread(
             desired.desired,
             catalog,
-            statuses=self._options.served,
+            statuses=self._options.guard.served,
             reserved=reserved,
             loops=self._loops(catalog, binds),
             ids=self._ids,
         )
-        if ids != self._ids and keep:
+        if ids != self._ids and remember:
             self._ids = ids
-            await self._save(draft, self._state.save, "ids", ids)
+            await keep(draft, self._state.save, "ids", ids)
         draft.problems = balancer.problems
         draft.services = len(balancer.backends)
         draft.servers = sum(len(b.instances) for b in balancer.backends)
@@ -366,21 +305,10 @@ class Cycle:
         """Save the record, then end the journal: a crash between the two is a reload too many."""
         self._unsaved = True
         faults.point("before-record")
-        if self._record is not None and await self._save(
-            draft, self._state.save_record, self._record
-        ):
+        if self._record is not None and await keep(draft, self._state.save_record, self._record):
             faults.point("after-record")
             await asyncio.to_thread(self._store.settle)
             self._unsaved = False
-
-    async def _save(self, draft: Draft, save: Callable[..., None], *values: object) -> bool:
-        """Keep something in the state directory; when it cannot be kept, say so and go on."""
-        try:
-            await asyncio.to_thread(save, *values)
-        except (StateError, WriteError) as error:
-            draft.note(f"not kept for a restart: {error}")
-            return False
-        return True
 
 
 def _refuse(unknown: list[str], *, adopt: bool) -> None:

@@ -25,7 +25,7 @@ from confsync.domain.catalog import Catalog, Status
 from confsync.domain.rendered import TemplateSet
 from confsync.domain.running import Record
 from confsync.domain.status import CycleReport
-from confsync.engine import cycle
+from confsync.engine import cycle, guarding
 from confsync.errors import Unavailable
 from confsync.ports import Discoverer, Target
 from confsync.settings.load import Loaded
@@ -157,12 +157,14 @@ def parts(loaded: Loaded) -> Parts:
         cycle=cycle.Cycle(
             options=cycle.Options(
                 main=settings.target.config,
-                served=frozenset(Status(s) for s in settings.source.status),
-                thresholds=guards.Thresholds(
-                    share=guard.share,
-                    least=guard.least,
-                    window=guard.window,
-                    confirm=guard.confirm,
+                guard=guarding.Options(
+                    served=frozenset(Status(s) for s in settings.source.status),
+                    thresholds=guards.Thresholds(
+                        share=guard.share,
+                        least=guard.least,
+                        window=guard.window,
+                        confirm=guard.confirm,
+                    ),
                 ),
             ),
             discoverer=source,

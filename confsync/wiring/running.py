@@ -131,7 +131,7 @@ class Running:
     def _release(self, args: dict[str, object]) -> dict[str, object]:
         """Let held services go with the next cycle; without an argument, list what is held."""
         holds = self._agent.report.holds if self._agent.report else ()
-        names = self._agent.cycle.held
+        names = self._agent.cycle.guard.held
         service, everything = args.get("service"), bool(args.get("all"))
         registry = bool(args.get("registry")) or everything
         if service and service not in names:

@@ -8,7 +8,7 @@ import pytest
 
 from confsync.domain.status import CycleReport, Outcome, SourceState
 from confsync.engine import agent as agents
-from confsync.engine import cycle as cycles
+from confsync.engine import guarding
 from confsync.engine.agent import Agent, Options
 from confsync.engine.cycle import Cycle
 from confsync.engine.cycle import Options as CycleOptions
@@ -225,7 +225,7 @@ async def test_release_lets_a_held_service_go(here: Here) -> None:
 async def test_a_hold_is_looked_at_again_without_news_from_the_registry(
     here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cycles, "HELD_LOOK", 0.05)
+    monkeypatch.setattr(guarding, "HELD_LOOK", 0.05)
     async with here.running():
         here.publish(web=6, api=1)
         await here.until(reloaded(7))

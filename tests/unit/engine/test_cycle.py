@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from confsync.core import guards
 from confsync.domain.catalog import Catalog
 from confsync.domain.rendered import digest
 from confsync.domain.status import CycleReport, Outcome, Stage
@@ -29,7 +28,7 @@ class World:
     def restarted(self) -> Cycle:
         """Begin anew with what the state directory has."""
         self.cycle = Cycle(
-            options=Options(main=MAIN, thresholds=guards.Thresholds()),
+            options=Options(main=MAIN),
             discoverer=self.registry,
             store=self.store,
             scratch=self.scratch,
@@ -105,7 +104,9 @@ async def test_a_worker_that_began_before_the_files_were_there_is_reloaded(here:
     here.restarted()
     report = await here.turn(catalog(web=2))
     assert report.outcome is Outcome.RELOADED
-    assert report.reasons == ("no record of what runs, and the files are not older than its worker",)
+    assert report.reasons == (
+        "no record of what runs, and the files are not older than its worker",
+    )
 
 
 async def test_a_restart_by_others_is_no_reason_to_reload(here: World) -> None:
@@ -363,5 +364,3 @@ async def test_unreadable_holds_hold_nothing(here: World) -> None:
         here.state.values["holds"] = junk
         here.restarted()
         assert not (await here.turn(catalog(web=1), apply=False)).holds
-
-

@@ -1,0 +1,122 @@
+"""The guard with its memory, its evidence and its hold on the state directory.
+
+What a hold is and when it ends is core.guards'; here is who asks Consul and HAProxy for evidence, and
+what survives a restart.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from confsync.core import guards
+from confsync.domain.catalog import Catalog, Status
+from confsync.engine import holds
+from confsync.engine.draft import Draft
+from confsync.engine.keeping import keep
+from confsync.errors import DiscoveryError, TargetError
+from confsync.ports import Discoverer, StateStore, Target
+
+HELD_LOOK = 5.0
+"""Seconds between two looks at what may release a hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """`served`: statuses that get traffic."""
+
+    served: frozenset[Status] = frozenset({Status.PASSING})
+    thresholds: guards.Thresholds = field(default_factory=guards.Thresholds)
+
+
+class Guard:
+    """Passes catalogs on. `wake`: unix seconds at which to look again without news (0: never)."""
+
+    def __init__(
+        self,
+        *,
+        options: Options,
+        discoverer: Discoverer,
+        state: StateStore,
+        target: Target,
+        clock: Callable[[], float],
+    ) -> None:
+        self._options = options
+        self._discoverer = discoverer
+        self._state = state
+        self._target = target
+        self._clock = clock
+        self._memory = guards.Memory()
+        self.wake = 0.0
+
+    def restore(self) -> Catalog | None:
+        """Take up holds and the last good catalog, and return that. Blocking."""
+        self._memory = holds.from_plain(self._state.load("holds"))
+        catalog = self._state.load_catalog()
+        if catalog is not None:
+            self._memory = guards.remember(catalog, self._memory, self._clock())
+        return catalog
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Names of the services that are held, alone or with the registry."""
+        missing = self._memory.registry.missing if self._memory.registry else ()
+        return frozenset({*self._memory.held, *(s.name for s in missing)})
+
+    async def passed(
+        self,
+        catalog: Catalog,
+        draft: Draft,
+        *,
+        released: frozenset[str],
+        registry: bool,
+        remember: bool,
+    ) -> Catalog:
+        """Return the catalog with what it may not lose put back.
+
+        `released`, `registry`: an operator's releases. Without `remember` nothing is learned or kept.
+        """
+        evidence = guards.Evidence(down=await self._down(), released=released, registry=registry)
+        verdict = self._judge(catalog, evidence)
+        if verdict.due:
+            confirmed = {}
+            for name in verdict.due:
+                try:
+                    confirmed[name] = await self._discoverer.confirm(name)
+                except DiscoveryError as error:
+                    draft.note(f"no consistent read of {name!r} yet: {error}")
+            verdict = self._judge(catalog, replace(evidence, confirmed=confirmed))
+        draft.holds = verdict.holds
+        draft.note(*(f"hold ended: {why}" for why in verdict.ended))
+        # HAProxy's own checks may release a hold at any time, and a failed read is tried again.
+        soon = self._clock() + HELD_LOOK
+        self.wake = min(verdict.wake or soon, soon) if verdict.memory.held else 0.0
+        if remember:
+            await self._learn(verdict.memory, draft)
+        return verdict.catalog
+
+    async def _learn(self, memory: guards.Memory, draft: Draft) -> None:
+        before, self._memory = self._memory, memory
+        if (before.held, before.registry) != (memory.held, memory.registry):
+            await keep(draft, self._state.save, "holds", holds.to_plain(memory))
+        if before.passed != memory.passed:
+            await keep(draft, self._state.save_catalog, memory.passed)
+
+    def _judge(self, catalog: Catalog, evidence: guards.Evidence) -> guards.Verdict:
+        return guards.judge(
+            self._memory,
+            catalog,
+            now=self._clock(),
+            served=self._options.served,
+            thresholds=self._options.thresholds,
+            evidence=evidence,
+        )
+
+    async def _down(self) -> frozenset[tuple[str, int]]:
+        """Ask HAProxy which servers its own checks find down; only a hold wants to know."""
+        if not self._memory.held:
+            return frozenset()
+        try:
+            servers = await self._target.servers()
+        except TargetError:
+            return frozenset()
+        up = {(s.address, s.port) for s in servers if s.up or not s.checked}
+        return frozenset({(s.address, s.port) for s in servers if s.checked}) - up

@@ -1,0 +1,52 @@
+"""What the agent says besides the summary of a cycle: only what is new since the last one."""
+
+import dataclasses
+
+from confsync.domain.loadbalancer import Problem
+from confsync.domain.running import Observed
+from confsync.domain.status import CycleReport
+from confsync.ports import Telemetry
+
+
+def news(telemetry: Telemetry, before: CycleReport | None, report: CycleReport) -> None:
+    """Tell problems and holds that the cycle before did not have, and edits by other hands."""
+    known = frozenset(before.problems) if before else frozenset()
+    for problem in report.problems:
+        if problem not in known:
+            telemetry.event("warning", "problem", **_fields(problem))
+    held = {h.service for h in before.holds} if before else set()
+    for hold in report.holds:
+        if hold.service not in held:
+            telemetry.event(
+                "warning",
+                "held",
+                service=hold.service or "the whole registry",
+                reason=hold.reason,
+                kept=hold.dropped,
+                release=f"confsync release {hold.service or '--registry'}",
+            )
+    if report.diff:
+        telemetry.event("warning", "edited by another hand", diff=report.diff)
+
+
+def identity(observed: Observed) -> tuple[bool, int, str]:
+    """Tell what must not change without a reason of ours."""
+    return observed.running, observed.worker_pid, observed.version
+
+
+def difference(before: Observed | None, now: Observed) -> str:
+    """Say what others did to HAProxy between two looks."""
+    if before is None or (now.running and not before.running):
+        return "HAProxy runs" if now.running else "HAProxy does not run"
+    if not now.running:
+        return "HAProxy stopped"
+    if now.version != before.version:
+        return f"HAProxy was upgraded to {now.version}"
+    if now.master_pid != before.master_pid:
+        return "HAProxy was restarted"
+    return "HAProxy was reloaded by another hand"
+
+
+def _fields(problem: Problem) -> dict[str, object]:
+    fields = {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)}
+    return {name: value for name, value in fields.items() if value}
