@@ -169,7 +169,7 @@ class _Judgement:
                 reason = "the registry's index fell while it shrank: it was reset or restored"
             else:
                 return None
-            hold = HeldRegistry(missing=tuple(lost or before), since=self.now, reason=reason)
+            hold = HeldRegistry(missing=tuple(lost), since=self.now, reason=reason)
         if self.evidence.registry:
             self.ended.append("registry: released by hand")
             self.released |= {s.name for s in hold.missing}

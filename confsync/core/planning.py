@@ -9,6 +9,7 @@ not understood means reload.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from confsync.core import naming
 from confsync.core.haproxy import difference, text
 from confsync.domain.change import NoChange, Plan, ReloadPlan, WritePlan
 from confsync.domain.loadbalancer import LoadBalancer
@@ -69,7 +70,7 @@ def disagreement(main_text: str, servers: tuple[ServerState, ...]) -> str:
         there = running.get((line.proxy, line.server))
         if there is None:
             return f"server {line.proxy}/{line.server} of the file does not run"
-        if line.address[:1].isdigit() and there != (line.address, line.port):
+        if naming.is_ip(line.address) and there != (line.address, line.port):
             return f"server {line.proxy}/{line.server} runs with {there[0]}:{there[1]}"
     return ""
 

@@ -66,7 +66,7 @@ def _nginx(text: str) -> str:
     # Braces and semicolons are harmless between quotes, but a template may cut the quotes off.
     if found := next((c for c in "$;{}" if c in text), ""):
         raise Unquotable(f"has a {found}, which nginx may take for its own syntax")
-    if not text.replace(" ", "x").isprintable():
+    if not text.isprintable():
         raise Unquotable("has a character that cannot be printed")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

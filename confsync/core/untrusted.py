@@ -53,7 +53,7 @@ class Refusals:
 
     found: dict[tuple[str, str], Refusal] = field(default_factory=dict)
 
-    def add(self, service: str, server: str, what: str, *, missing: bool = False) -> "Placeholder":
+    def add(self, service: str, server: str, what: str, *, missing: bool) -> "Placeholder":
         """Note a refusal with the template's line, found among the callers."""
         if (service, server) not in self.found:
             template, line = _caller(inspect.currentframe())

@@ -69,7 +69,7 @@ def test_backends_are_sorted_by_slug_and_keep_their_names() -> None:
         ("web", "web"),
     ]
     (problem,) = lb.problems
-    assert (problem.service, problem.dropped) == ("Z z", False)
+    assert (problem.service, problem.instance, problem.dropped) == ("Z z", "", False)
 
 
 def test_a_reserved_name_gets_a_hash() -> None:
@@ -112,12 +112,25 @@ def test_tags_are_the_union_of_all_instances_served_or_not() -> None:
     assert backend.tags == ("x", "y", "z")
 
 
-@pytest.mark.parametrize("port", [0, -1, 65_536, 70_000, 10**400])
-def test_a_port_that_is_none_costs_its_instance(port: Any) -> None:
+@pytest.mark.parametrize(
+    ("port", "shown"),
+    [
+        *((n, str(n)) for n in (0, -1, 65_536, 70_000, 10**9 - 1)),
+        *((n, "of many digits") for n in (10**9, 10**400, -(10**9))),
+    ],
+)
+def test_a_port_that_is_none_costs_its_instance(port: Any, shown: Any) -> None:
     backend, (problem,) = one(instance(port=port), instance("web-2", "10.0.0.2"))
     assert servers(backend) == ["10.0.0.2:80"]
     assert (problem.instance, problem.dropped) == ("web-1", True)
-    assert len(problem.what) < 100
+    assert problem.what == f"has port {shown}, which is none"
+
+
+def test_the_first_and_the_last_port() -> None:
+    assert servers(one(instance(port=1), instance(port=65_535))[0]) == [
+        "10.0.0.1:1",
+        "10.0.0.1:65535",
+    ]
 
 
 def test_an_address_that_is_none_costs_its_instance() -> None:
@@ -131,6 +144,7 @@ def test_registrators_udp_twin_is_left_out() -> None:
     backend, (problem,) = one(instance("h:c:53"), instance("h:c:53:udp"))
     assert servers(backend) == ["10.0.0.1:80"]
     assert (problem.instance, problem.dropped) == ("h:c:53:udp", True)
+    assert problem.what == "is registrator's entry of a UDP port"
 
 
 @pytest.mark.parametrize(
@@ -139,6 +153,7 @@ def test_registrators_udp_twin_is_left_out() -> None:
         ("10.0.0.1", ("10.0.0.1", 80)),
         ("::ffff:10.0.0.1", ("10.0.0.1", 80)),
         ("127.0.0.1", ("*", 80)),
+        ("127.0.0.1", ("", 80)),
         ("127.0.0.9", ("0.0.0.0", 80)),
         ("::1", ("::", 80)),
         ("LOCALHOST", ("*", 80)),
@@ -148,7 +163,8 @@ def test_haproxys_own_listeners_are_loops(address: Any, loop: Any) -> None:
     backend, (problem,) = one(instance(address=address), loops=frozenset({loop}))
     assert backend.instances == ()
     assert problem.dropped
-    assert "loop" in problem.what
+    there = naming.server(naming.address(address), 80)
+    assert problem.what == f"is {there}, where HAProxy itself listens (a loop)"
 
 
 @pytest.mark.parametrize(
@@ -193,8 +209,15 @@ def test_meta_weight_wins_and_is_clamped(
     backend, problems = one(instance(weight=registry, meta=pairs))
     assert backend.instances[0].weight == weight
     assert len(problems) == remarks
-    assert not any(p.dropped for p in problems)
+    assert {(p.service, p.instance, p.dropped) for p in problems} <= {("web", "web-1", False)}
     assert all(len(p.what) < 200 and "\n" not in p.what for p in problems)
+
+
+def test_a_remark_on_a_weight_shows_it() -> None:
+    said = "its weight 300 is outside 0-256, so it is 256"
+    assert [p.what for p in one(instance(weight=300))[1]] == [said]
+    _, (problem,) = one(instance(meta=(("weight", "a lot"),)))
+    assert problem.what == "its meta weight a lot is no number, so the registry's counts"
 
 
 @pytest.mark.parametrize(
@@ -222,13 +245,14 @@ def test_of_two_registrations_of_one_server_the_likelier_is_kept(
 def test_one_server_under_two_services_is_kept_in_both_with_a_remark() -> None:
     lb, _ = desired(
         catalog(
+            alone=[instance("q", port=82)],
             new=[instance("n", modify_index=9)],
             old=[instance("o", modify_index=3)],
             other=[instance("p", port=81)],
         ),
         statuses=PASSING,
     )
-    assert [len(b.instances) for b in lb.backends] == [1, 1, 1]
+    assert [len(b.instances) for b in lb.backends] == [1, 1, 1, 1]
     (problem,) = lb.problems
     assert (problem.service, problem.instance, problem.dropped) == ("old", "o", False)
     assert problem.what == (
@@ -239,6 +263,12 @@ def test_one_server_under_two_services_is_kept_in_both_with_a_remark() -> None:
 def test_without_an_index_both_get_the_remark() -> None:
     lb, _ = desired(catalog(a=[instance()], b=[instance()]), statuses=PASSING)
     assert [p.service for p in lb.problems] == ["a", "b"]
+    assert {p.what for p in lb.problems} == {"10.0.0.1:80 is registered under 2 services (a, b)"}
+
+
+def test_a_remark_names_five_services_at_most() -> None:
+    lb, _ = desired(catalog(**{name: [instance()] for name in "abcdef"}), statuses=PASSING)
+    assert lb.problems[0].what == "10.0.0.1:80 is registered under 6 services (a, b, c, d, e)"
 
 
 def test_a_denied_service_keeps_its_instances() -> None:
@@ -246,12 +276,17 @@ def test_a_denied_service_keeps_its_instances() -> None:
         catalog(web=Service(name="web", instances=(instance(),), denied=True)), statuses=PASSING
     )
     assert len(lb.backends[0].instances) == 1
-    assert (lb.problems[0].service, lb.problems[0].dropped) == ("web", False)
+    (problem,) = lb.problems
+    assert (problem.service, problem.instance, problem.dropped) == ("web", "", False)
+    assert problem.what == "the registry's token may not read it: kept as it was"
 
 
 def test_names_that_differ_by_case_are_remarked_on() -> None:
     lb, _ = desired(catalog(WEB=[], web=[], Web=[]), statuses=PASSING)
-    assert [p.service for p in lb.problems] == ["WEB", "Web"]
+    assert [(p.service, p.dropped) for p in lb.problems] == [("WEB", False), ("Web", False)]
+    assert {p.what for p in lb.problems} == {
+        "differs from web only by case, which a Host header does not tell"
+    }
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +315,12 @@ def test_equal_ids_are_settled_once(collision: Any) -> Any:
     assert nothing == {}
     both, recorded = ids({}, first, second)
     assert both["1"] != both["2"]
-    assert len(recorded) == 2
+    assert set(recorded) == {f"web/{a}:{p}", f"web/{b}:{q}"}
+    # Another number here would move clients of consistent hashing at the upgrade.
+    assert set(both.values()) in (
+        {alone["1"], naming.server_id(a, p, 1)},
+        {alone["1"], naming.server_id(b, q, 1)},
+    )
     assert ids(recorded, second, first) == (both, recorded)
     # Either may go and come back, whatever it would be given if it were new.
     for left in (first, second):
@@ -303,6 +343,20 @@ def test_a_record_that_gives_two_servers_one_id_is_not_followed() -> None:
     numbers = [i.server_id for i in lb.backends[0].instances]
     assert numbers == [70_000, naming.server_id("10.0.0.2", 80)]
     assert after == {"web/10.0.0.1:80": 70_000}
+
+
+def test_what_was_settled_is_kept_from_newcomers() -> None:
+    b = ("10.0.0.2", 80)
+    recorded = {
+        "web/10.0.0.1:80": naming.server_id(*b),
+        "web/10.0.0.1:81": naming.server_id(*b, 1),
+        "web/10.0.0.1:82": naming.FIRST_ID,
+    }
+    olds = [instance(str(port), port=port) for port in (80, 81, 82)]
+    lb, after = desired(catalog(web=[*olds, instance("new", *b)]), statuses=PASSING, ids=recorded)
+    found = {f"web/{i.server}": i.server_id for i in lb.backends[0].instances}
+    assert found == recorded | {"web/10.0.0.2:80": naming.server_id(*b, 2)}
+    assert after == found
 
 
 @pytest.mark.parametrize("number", [0, 65_535, 2**31, -1])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from confsync.core import guards
 from confsync.core.guards import Evidence, Memory, Thresholds, Verdict
 from confsync.domain.catalog import Catalog, Instance, Service, Status
+from confsync.domain.status import Hold
 
 SERVED = frozenset({Status.PASSING})
 LIMITS = Thresholds()
@@ -69,16 +70,32 @@ def test_a_service_is_held_when_it_lost_too_much(before: int, after: int, held: 
 
 def test_a_vanished_name_is_held_like_an_empty_service() -> None:
     verdict = judge(begun(service(5), service(1, "other")), catalog(service(1, "other")), 1)
-    assert [h.service for h in verdict.holds] == ["web"]
     assert len(addresses(verdict)) == 5
-    assert verdict.holds[0].dropped[0] == "10.0.0.1:80"
-    assert verdict.holds[0].until == 61
+    assert verdict.holds == (
+        Hold(
+            service="web",
+            reason="lost 5 of 5 instances within 10 s",
+            since=1,
+            dropped=tuple(f"10.0.0.{n}:80" for n in range(1, 6)),
+            until=61,
+        ),
+    )
+
+
+def test_a_hold_names_what_is_lost_and_nothing_else() -> None:
+    six = replace(instance(6), address="fd00::6")
+    web = Service(name="web", instances=(*service(5).instances, six))
+    (hold,) = judge(begun(web), catalog(service(1)), 1).holds
+    assert hold.reason == "lost 5 of 6 instances within 10 s"
+    assert hold.dropped == (*(f"10.0.0.{n}:80" for n in range(2, 6)), "[fd00::6]:80")
 
 
 def test_a_vanished_small_service_leaves_nothing_behind() -> None:
     verdict = judge(begun(service(2), service(1, "other")), catalog(service(1, "other")), 1)
     assert not verdict.holds
     assert verdict.catalog.get("web") is None
+    seen = [(when, len(one.instances)) for when, one in verdict.memory.seen["web"]]
+    assert seen == [(0, 2), (1, 0)]
     assert "web" not in judge(verdict.memory, catalog(service(1, "other")), 12).memory.seen
 
 
@@ -90,8 +107,8 @@ def test_losses_add_up_within_the_window_only() -> None:
         memory = verdict.memory
     assert judge(memory, catalog(service(4)), 9.9).holds
     # 10 s after it was last ten, ten no longer counts; eight and six still do
-    later = judge(memory, catalog(service(4)), 14.1)
-    assert not later.holds
+    for when in (14, 14.1):
+        assert not judge(memory, catalog(service(4)), when).holds
 
 
 def test_the_largest_count_is_the_one_in_effect_as_the_window_begins() -> None:
@@ -155,6 +172,7 @@ def test_a_consistent_read_releases_after_the_time_and_not_before() -> None:
     due = judge(held.memory, catalog(service(1)), 61)
     assert due.holds
     assert due.due == ("web",)
+    assert due.wake == 0  # not now, again and again
     contradicted = judge(
         held.memory, catalog(service(1)), 61, Evidence(confirmed={"web": service(6)})
     )
@@ -162,6 +180,8 @@ def test_a_consistent_read_releases_after_the_time_and_not_before() -> None:
     assert not contradicted.due
     verdict = judge(held.memory, catalog(service(1)), 61, Evidence(confirmed={"web": service(1)}))
     assert not verdict.holds
+    assert verdict.ended == ("web: a consistent read confirms it",)
+    assert verdict.memory.seen["web"] == ((61, service(1)),)
     assert addresses(verdict) == ["10.0.0.1"]
     assert not judge(verdict.memory, catalog(service(1)), 62).holds
 
@@ -174,6 +194,17 @@ def test_haproxys_own_checks_release_only_when_all_lost_servers_are_down() -> No
     ).holds
     verdict = judge(held.memory, catalog(service(1)), 2, Evidence(down=frozenset(down)))
     assert not verdict.holds
+    assert verdict.ended == ("web: HAProxy's own checks say that they are down",)
+
+
+def test_a_vanished_service_leaves_nothing_behind_once_released() -> None:
+    other = service(1, "other")
+    held = judge(begun(service(6), other), catalog(other), 1)
+    down = frozenset({(f"10.0.0.{n}", 80) for n in range(1, 7)})
+    for evidence in (Evidence(down=down), Evidence(released=frozenset({"web"}))):
+        verdict = judge(held.memory, catalog(other), 2, evidence)
+        assert not verdict.holds
+        assert set(verdict.memory.seen) == {"other"}
 
 
 def test_a_release_by_hand_lasts() -> None:
@@ -181,6 +212,7 @@ def test_a_release_by_hand_lasts() -> None:
     verdict = judge(held.memory, catalog(service(1)), 2, Evidence(released=frozenset({"web"})))
     assert not verdict.holds
     assert verdict.ended == ("web: released by hand",)
+    assert verdict.memory.seen["web"] == ((2, service(1)),)
     assert not judge(verdict.memory, catalog(service(1)), 2.1).holds
 
 
@@ -188,8 +220,18 @@ def test_a_release_by_hand_lasts() -> None:
 def test_an_empty_registry_is_held_whatever_its_size(counts: tuple[int, int]) -> None:
     memory = begun(service(counts[0]), service(counts[1], "api"))
     verdict = judge(memory, catalog(), 1)
-    assert [h.service for h in verdict.holds] == [""]
-    assert verdict.holds[0].until == 0
+    assert verdict.holds == (
+        Hold(
+            service="",
+            reason="the registry is empty as a whole",
+            since=1,
+            dropped=(
+                *(f"api 10.0.0.{n}:80" for n in range(1, counts[1] + 1)),
+                *(f"web 10.0.0.{n}:80" for n in range(1, counts[0] + 1)),
+            ),
+        ),
+    )
+    assert verdict.wake == 0
     assert len(addresses(verdict)) == counts[0]
     later = judge(verdict.memory, catalog(), 100_000)
     assert [h.service for h in later.holds] == [""]
@@ -205,7 +247,8 @@ def test_the_registry_fills_service_by_service() -> None:
     memory = begun(service(4), service(2, "api"))
     memory = judge(memory, catalog(), 1).memory
     verdict = judge(memory, catalog(service(2, "api"), service(1)), 2)
-    assert [h.service for h in verdict.holds] == [""]
+    (hold,) = verdict.holds
+    assert hold.dropped == ("web 10.0.0.2:80", "web 10.0.0.3:80", "web 10.0.0.4:80")
     assert len(addresses(verdict)) == 4  # one of four is not back
     assert len(addresses(verdict, "api")) == 2
     verdict = judge(verdict.memory, catalog(service(2, "api"), service(2)), 3)
@@ -218,8 +261,28 @@ def test_the_registry_is_released_by_hand_and_stays_so() -> None:
     memory = judge(begun(service(9)), catalog(), 1).memory
     verdict = judge(memory, catalog(), 2, Evidence(registry=True))
     assert not verdict.holds
+    assert verdict.ended == ("registry: released by hand",)
     assert addresses(verdict) == []
     assert not judge(verdict.memory, catalog(), 2.1).holds
+
+
+def test_registry_and_a_service_are_released_together() -> None:
+    memory = judge(begun(service(9), service(9, "api")), catalog(), 1).memory
+    memory = judge(memory, catalog(service(9, "api")), 2).memory
+    verdict = judge(memory, catalog(service(1, "api")), 3)
+    assert [h.service for h in verdict.holds] == ["", "api"]
+    both = Evidence(registry=True, released=frozenset({"api"}))
+    verdict = judge(verdict.memory, catalog(service(1, "api")), 4, both)
+    assert not verdict.holds
+    assert (addresses(verdict), addresses(verdict, "api")) == ([], ["10.0.0.1"])
+
+
+def test_the_only_instance_coming_back_ends_the_hold_and_none_never_does() -> None:
+    memory = judge(begun(service(1)), catalog(), 1).memory
+    assert not judge(memory, catalog(service(1)), 2).holds
+    anything_goes = Thresholds(share=1)
+    verdict = guards.judge(memory, catalog(), now=2, served=SERVED, thresholds=anything_goes)
+    assert verdict.holds
 
 
 def test_one_service_of_a_held_registry_is_released_by_name() -> None:
@@ -234,9 +297,14 @@ def test_a_fallen_index_holds_whatever_shrank() -> None:
     verdict = judge(memory, catalog(service(9), service(2, "api"), fell=True), 1)
     assert not verdict.holds  # nine of ten are back at once: nothing is missing
     verdict = judge(memory, catalog(service(10), fell=True), 1)
-    assert [h.service for h in verdict.holds] == [""]
+    (hold,) = verdict.holds
+    assert (hold.service, hold.since, hold.until) == ("", 1, 0)
+    assert hold.reason == "the registry's index fell while it shrank: it was reset or restored"
+    assert hold.dropped == ("api 10.0.0.1:80", "api 10.0.0.2:80")
     assert len(addresses(verdict, "api")) == 2
-    assert not judge(memory, catalog(service(10), service(3, "api"), fell=True), 1).holds
+    for more in (2, 3):
+        grown = judge(memory, catalog(service(10), service(more, "api"), fell=True), 1)
+        assert (grown.holds, grown.ended) == ((), ())
 
 
 def test_without_a_last_good_catalog_an_empty_registry_is_taken() -> None:
@@ -248,6 +316,7 @@ def test_without_a_last_good_catalog_an_empty_registry_is_taken() -> None:
 def test_a_start_remembers_the_last_good_catalog_as_just_seen() -> None:
     memory = guards.remember(catalog(service(10)), Memory(), 1000)
     assert judge(memory, catalog(service(2)), 1001).holds
+    assert [h.service for h in judge(memory, catalog(), 1001).holds] == [""]
 
 
 counts = st.dictionaries(st.sampled_from(string.ascii_lowercase[:4]), st.integers(0, 8))

@@ -29,8 +29,23 @@ def test_an_illegal_name_becomes_a_legal_slug_with_a_hash(name: Any) -> None:
 
 
 def test_the_readable_part_stays_readable() -> None:
-    assert naming.slug("my app/v2").startswith("my-app-v2-")
+    assert naming.slug("X app v2 :").startswith("X-app-v2-")
+    assert naming.slug("x" * 101)[:-8] == "x" * 40 + "-"
+    assert naming.slug("x" * 39 + " y")[:-8] == "x" * 39 + "-"
+    assert naming.slug("x" * 39 + "X y")[:-8] == "x" * 39 + "X-"
     assert naming.slug("\n\n").startswith("service-")
+
+
+def test_slugs_are_the_same_in_every_release() -> None:
+    # Another one would be another backend: its counters begin anew.
+    first, second, third = "my-app-v2-03d571b4", "my-app-v2-3faa89b4", "my-app-v2-3837542f"
+    assert naming.slug("my app/v2") == first
+    assert naming.slug("my app/v2", {first}) == second
+    assert naming.slug("my app/v2", {first, second}) == third
+
+
+def test_half_a_character_has_a_slug_too() -> None:
+    assert naming.is_legal(naming.slug("\ud800"))  # what JSON may hold and UTF-8 may not
 
 
 def test_a_slug_does_not_move_when_other_services_come_and_go() -> None:
@@ -74,6 +89,7 @@ def test_slugs_are_legal_distinct_and_do_not_depend_on_the_order(names: Any, ran
         ("localhost", "localhost"),
         ("web.service.consul.", "web.service.consul."),
         ("3com.example", "3com.example"),
+        ("a.1X", "a.1x"),
     ],
 )
 def test_addresses_are_canonical(text: Any, typed: Any) -> None:
@@ -96,6 +112,7 @@ def test_addresses_are_canonical(text: Any, typed: Any) -> None:
         "10.0.0.01",
         "10.0.0",
         "127.1",
+        "127.1.",
         "0x7f000001",
         "2130706433",
         "not a host!",
@@ -121,6 +138,23 @@ def test_what_is_no_address_is_refused(text: Any) -> None:
         naming.address(text)
     assert "\n" not in str(error.value)
     assert str(error.value).startswith("has ")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "has no address"),
+        ("fe80::1%eth0", "has an address with a zone, which is no address on another machine"),
+        ("0.0.0.0", "has an address that means every address of a machine"),
+        ("224.0.0.1", "has the address of a group of machines"),
+        ("a b", "has an address that is neither an IP address nor a host name"),
+        ("127.1", "has an address that is a number, not an IP address"),
+    ],
+)
+def test_a_refused_address_says_why(text: Any, why: Any) -> None:
+    with pytest.raises(naming.Untypable) as error:
+        naming.address(text)
+    assert str(error.value) == why
 
 
 @given(st.text())

@@ -1,5 +1,7 @@
 """What is on disk, what runs, what should be: the plan that follows."""
 
+from dataclasses import replace
+
 import pytest
 
 from confsync.core import planning
@@ -131,6 +133,15 @@ def test_reasons_tell_why_a_server_left() -> None:
     )
 
 
+@pytest.mark.parametrize("loaded", [Loaded(running=False, why="w"), Loaded(why="w")])
+def test_without_knowing_what_runs_the_disk_tells_the_reasons(loaded: Loaded) -> None:
+    balancer = LoadBalancer(
+        backends=(Backend(name="a", slug="a", absent=(("y", Status.MAINTENANCE),)),)
+    )
+    plan = planning.plan(config(A), on_disk(B), loaded, main=MAIN, balancer=balancer)
+    assert plan.reasons[1:] == ("backend a: server y removed (maintenance)",)
+
+
 def test_reasons_are_bounded() -> None:
     many = "".join(f"backend b{n}\n" for n in range(100))
     plan = planning.plan(config(A + many), on_disk(A), runs(A), main=MAIN)
@@ -195,8 +206,14 @@ def test_doubt_is_not_knowing(
 def test_a_server_on_another_address_is_doubt_and_a_host_name_is_not() -> None:
     wrong = ServerState(backend="a", server="x", address="10.0.0.9", port=80, up=True, checked=True)
     assert loaded(None, servers=(wrong,)).why.endswith("server a/x runs with 10.0.0.9:80")
-    named = "backend a\n    server x web.example:80\n"
-    assert planning.disagreement(named, (wrong,)) == ""
+    for name in ("web.example", "3com.example"):
+        named = f"backend a\n    server x {name}:80\n"
+        assert planning.disagreement(named, (wrong,)) == ""
+    six = "backend a\n    server x [fe80::1]:80\n"
+    assert planning.disagreement(six, (wrong,)) == "server a/x runs with 10.0.0.9:80"
+    assert planning.disagreement(six, (replace(wrong, address="fe80::1"),)) == ""
+    one_digit = "backend a\n    server x 1.0.0.1:80\n"
+    assert planning.disagreement(one_digit, (wrong,)) == "server a/x runs with 10.0.0.9:80"
 
 
 def test_nothing_is_loaded_where_nothing_runs() -> None:

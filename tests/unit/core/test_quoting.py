@@ -23,6 +23,44 @@ def test_no_language_takes_line_breaks_control_characters_or_nonsense(
         quoting.quote(text, language, trusted=True)
 
 
+CONTROL, SPACE = (
+    "has a control character",
+    "has a space or a character that cannot be printed",
+)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "why"),
+    [
+        *((each, "\ud800", "is not valid Unicode") for each in ALL),
+        *(
+            (each, "", "is empty, and an empty word ends HAProxy's reading of a line")
+            for each in ALL
+        ),
+        *((each, "é" * 513, "is longer than 1024 bytes") for each in ALL),
+        *((each, "a\nb", "has a line break") for each in ALL),
+        *((each, "a\rb", "has a line break") for each in ALL),
+        *((each, text, CONTROL) for each in ALL for text in ("\x1f", "\x7f", "\x9f")),
+        (Language.HAPROXY, "-f", "begins with -, which HAProxy may read as a flag"),
+        (Language.HAPROXY, "%", "has a %, which HAProxy may evaluate as a log format"),
+        (Language.MAP, "#", "begins with #, which makes the line of a map a comment"),
+        (Language.MAP, "a b", SPACE),
+        (Language.PLAIN, "a\xa0b", SPACE),
+        (Language.NGINX, "a;b$", "has a $, which nginx may take for its own syntax"),
+        (Language.NGINX, "a\xa0b", "has a character that cannot be printed"),
+    ],
+)
+def test_a_refusal_says_why(language: Any, text: Any, why: Any) -> None:
+    with pytest.raises(quoting.Unquotable) as error:
+        quoting.quote(text, language)
+    assert str(error.value) == why
+
+
+@pytest.mark.parametrize("language", ALL)
+def test_the_longest_text(language: Any) -> None:
+    assert quoting.quote("é" * 512, language)
+
+
 @pytest.mark.parametrize("language", ALL)
 def test_a_plain_word_needs_nothing(language: Any) -> None:
     quoted = quoting.quote("a.b/c:1@x=y,z-", language)
@@ -40,6 +78,7 @@ def test_a_plain_word_needs_nothing(language: Any) -> None:
         ("$HOME", r"\x24HOME"),
         ("{}", r"\x7b\x7d"),
         ("é", r"\xc3\xa9"),
+        ("\xa0", r"\xc2\xa0"),
         ("!x", r"\x21x"),
     ],
 )
@@ -65,7 +104,7 @@ def test_a_map_takes_what_stays_one_word() -> None:
 
 
 def test_nginx_gets_double_quotes() -> None:
-    assert quoting.quote('a "b" \\', Language.NGINX) == '"a \\"b\\" \\\\"'
+    assert quoting.quote('X "b" \\', Language.NGINX) == '"X \\"b\\" \\\\"'
     for text in ("$host", "a;b", "{", "}", "a\u2028b"):
         with pytest.raises(quoting.Unquotable):
             quoting.quote(text, Language.NGINX)

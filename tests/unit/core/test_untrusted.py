@@ -56,6 +56,11 @@ def test_a_text_has_no_order_with_a_number(compare: Callable[[Any, Any], bool]) 
     with pytest.raises(TypeError):
         compare(opaque("a b")[0], 3)
     assert opaque("a b")[0] != 3
+    assert opaque("3")[0] != 3
+
+
+def test_a_refused_number_is_zero() -> None:
+    assert [ask(opaque("a b")[0]) for ask in (len, int, float, operator.index)] == [0, 0, 0, 0]
 
 
 def test_a_missing_key_compares_with_nothing() -> None:
@@ -78,10 +83,11 @@ def test_the_first_refusal_of_an_instance_stands_for_all() -> None:
     hidden.refuse("second")
     (found,) = refusals.found.values()
     assert (found.what, found.template, found.line) == ("its tag a b first", "", 0)
+    assert not found.missing
 
 
 def test_an_opaque_text_is_not_copied() -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"^an opaque text is not copied$"):
         copy.copy(opaque("a b")[0])
 
 
@@ -116,3 +122,5 @@ def test_what_is_shown_stays_readable() -> None:
     assert untrusted.shown("my app/v2") == "my app/v2"
     assert untrusted.shown("a\nb") == r"'a\nb'"
     assert untrusted.shown("x" * 99, 9) == "x" * 9 + "..."
+    assert untrusted.shown("x" * 80) == "x" * 80
+    assert untrusted.shown("x" * 81) == "x" * 80 + "..."

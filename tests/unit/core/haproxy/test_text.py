@@ -39,6 +39,11 @@ frontend web
     bind unix@/run/x.sock
     bind :8000-8010
     bind "${ADDR}:83"
+    bind ipv4@10.0.0.2:84
+    bind abns@name:85
+    bind /run/y:86
+    bind
+    log 127.0.0.1:514 local0
     default_backend app
 backend app # the app
     server a 10.0.0.1:80 weight 1
@@ -47,7 +52,16 @@ backend app # the app
     server d unix@/run/d.sock
     .if defined(X)
     server e 10.0.0.9:80
+    .if defined(Y)
+    server f 10.0.0.9:81
     .endif
+    server g 10.0.0.9:82
+    .endif
+    server h X.example:83
+    server lonely
+peers mesh
+defaults
+    mode http
 defaults named
 listen both
     bind *:90
@@ -61,6 +75,8 @@ def test_sections_carry_their_lines() -> None:
         ("global", ""),
         ("frontend", "web"),
         ("backend", "app"),
+        ("peers", "mesh"),
+        ("defaults", ""),
         ("defaults", "named"),
         ("listen", "both"),
     ]
@@ -76,11 +92,13 @@ def test_proxies_binds_and_servers() -> None:
         ("::1", 82),
         ("*", 90),
         ("${ADDR}", 83),  # a variable's name is no address: it compares with none
+        ("10.0.0.2", 84),
     }
     assert [(s.proxy, s.server, s.address, s.port) for s in text.server_lines(CONFIG)] == [
         ("app", "a", "10.0.0.1", 80),
         ("app", "b", "::1", 81),
         ("app", "c", "example.com", 82),
+        ("app", "h", "X.example", 83),
         ("both", "z", "10.0.0.7", 7),
     ]
 
@@ -95,6 +113,8 @@ def test_comments_and_blanks_are_no_difference() -> None:
     ("old", "new", "expected"),
     [
         ("", "backend a\n server x 1.1.1.1:1\n", ["backend a added with 1 server"]),
+        ("", "backend a\n mode http\n", ["backend a added"]),
+        ("", "listen a\n server x :1\n server y :2\n", ["listen a added with 2 servers"]),
         ("backend a\n mode http\n", "", ["backend a removed"]),
         (
             "backend a\n balance roundrobin\n",
@@ -117,6 +137,23 @@ def test_comments_and_blanks_are_no_difference() -> None:
             ["backend a: server x: `1.1.1.1:1 check` -> `1.1.1.1:1`"],
         ),
         (
+            "backend a\n server x 1.1.1.1:1 check\n",
+            "backend a\n server x 1.1.1.1:1 backup\n",
+            ["backend a: server x: 1.1.1.1:1 check -> backup"],
+        ),
+        (
+            "backend a\n server x 1.1.1.1:1 check\n",
+            "backend a\n server x 1.1.1.2:1\n",
+            ["backend a: server x: `1.1.1.1:1 check` -> `1.1.1.2:1`"],
+        ),
+        (
+            "backend a\n server x 1.1.1.1:1 weight 1\n",
+            "backend a\n server x 1.1.1.2:1 weight 2\n",
+            ["backend a: server x: `1.1.1.1:1 weight 1` -> `1.1.1.2:1 weight 2`"],
+        ),
+        ("backend a\n", "backend a\n server\n", ["backend a: `server` added"]),
+        ("backend a\n", "backend a\n server x\n", ["backend a: server x added"]),
+        (
             "backend a\n server x 1.1.1.1:1\n server y 1.1.1.2:1\n",
             "backend a\n server y 1.1.1.2:1\n server z 1.1.1.3:1\n",
             [
@@ -128,6 +165,11 @@ def test_comments_and_blanks_are_no_difference() -> None:
             "backend a\n server y 1.1.1.2:1\n",
             "backend a\n",
             ["backend a: server y removed (deregistered)"],
+        ),
+        (
+            "backend b\n server x 1.1.1.2:1\n",
+            "backend b\n",
+            ["backend b: server x removed (deregistered)"],
         ),
         (
             "backend a\n server x 1.1.1.1:1\n server y 1.1.1.2:1\n",
@@ -155,6 +197,11 @@ def test_comments_and_blanks_are_no_difference() -> None:
             ["backend a: its first line changed to backend a from named"],
         ),
         ("defaults\n a b\ndefaults\n", "defaults\n a b\n", ["defaults removed"]),
+        (
+            "defaults\n a b\ndefaults\n c d\ndefaults\n e f\n",
+            "defaults\n a b\ndefaults\n c d\n",
+            ["defaults removed"],
+        ),
         ("x y\n", "x z\n", None),
     ],
 )
@@ -168,9 +215,10 @@ def test_reasons(old: str, new: str, expected: list[str] | None) -> None:
 
 
 def test_long_lines_are_shortened() -> None:
-    (reason,) = difference.reasons("backend a\n", f"backend a\n acl {'x' * 500}\n")
-    assert len(reason) < 160
-    assert reason.endswith("...` added")
+    (reason,) = difference.reasons("backend a\n", f"backend a\n acl {'x' * 116}\n")
+    assert reason == f"backend a: `acl {'x' * 116}` added"
+    (reason,) = difference.reasons("backend a\n", f"backend a\n acl {'x' * 117}\n")
+    assert reason == f"backend a: `acl {'x' * 113}...` added"
 
 
 any_text = st.text(st.sampled_from("ab \n\t'\"\\#$%é\x00backendserver:[]1"), max_size=80)
