@@ -23,7 +23,6 @@ import tomllib
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks import provenance, report
 
@@ -85,34 +84,34 @@ def workspace(folder: Path, modules: list[str]) -> None:
 
 def run(folder: Path, workers: int) -> None:
     """Let mutmut work, LONGEST at most."""
-    child = subprocess.Popen(
-        [_mutmut(), "run", "--max-children", str(workers)],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,  # so that the interruption below reaches its workers
-    )
-    os.set_blocking(_stdout(child).fileno(), False)
+    log = folder / "mutmut.log"
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            [_mutmut(), "run", "--max-children", str(workers)],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that the interruption below reaches its workers
+        )
     end = time.monotonic() + LONGEST
-    said, shown = "", 0.0
-    while child.poll() is None:
-        said = (said + (_stdout(child).read() or ""))[-4000:]
-        if time.monotonic() > end:
-            os.killpg(child.pid, signal.SIGINT)
-            child.wait(60)
-        if time.monotonic() > shown + 30:
-            shown = time.monotonic()
-            print(re.split(r"[\r\n]", said.strip())[-1], file=sys.stderr, flush=True)
-        time.sleep(0.5)
-    if child.returncode and time.monotonic() < end:
-        said += _stdout(child).read() or ""
-        raise SystemExit(f"mutmut ended with {child.returncode}:\n{said[-4000:]}")
+    while time.monotonic() < end:
+        try:
+            child.wait(30)
+        except subprocess.TimeoutExpired:
+            print(_end(log, 1), file=sys.stderr, flush=True)
+        else:
+            break
+    else:
+        os.killpg(child.pid, signal.SIGINT)
+        child.wait(60)
+        return
+    if child.returncode:
+        raise SystemExit(f"mutmut ended with {child.returncode}:\n{_end(log, 40)}")
 
 
-def _stdout(child: "subprocess.Popen[str]") -> Any:
-    return child.stdout
+def _end(log: Path, count: int) -> str:
+    return "\n".join(re.split(r"[\r\n]+", log.read_text(errors="replace").strip())[-count:])
 
 
 def _mutmut() -> str:
