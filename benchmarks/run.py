@@ -77,6 +77,7 @@ def main() -> int:
 
 
 def _about(load: tuple[float, ...], seconds: float) -> dict[str, str]:
+    release = platform.release().partition("-")[0]
     haproxies = []
     for version in VERSIONS:
         try:
@@ -90,7 +91,7 @@ def _about(load: tuple[float, ...], seconds: float) -> dict[str, str]:
         "HAProxy": ", ".join(haproxies),
         "Consul": _said([machine.consul_binary(), "version"], r"v(\S+)"),
         "pydantic, jinja2, aiohttp": f"{pydantic.VERSION}, {jinja2.__version__}, {aiohttp.__version__}",
-        "machine": f"{os.cpu_count()} cores ({_cpu()}), {platform.system()} {platform.release()}",
+        "machine": f"{os.cpu_count()} cores ({_cpu()}), Linux {release}",
         "load average at the start, at the end": f"{load[0]:.1f}, {os.getloadavg()[0]:.1f}",
         "measured in": f"{seconds:.0f} s",
     }

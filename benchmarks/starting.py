@@ -103,7 +103,7 @@ def _one(
 ) -> None:
     words = ["-c", str(settings), "once"]
     code = 3 if "change" in name else 0
-    printed = place.confsync(settings, "once", "--output", "json", code=code)
+    place.confsync(settings, "once", code=code)
     modules = subprocess.run(
         [site.PYTHON, "-c", _MODULES, *words],
         env=dict(environ),
@@ -123,7 +123,7 @@ def _one(
         environ,
         codes=(0, code),
     )
-    section.raw[name] = _raw(found) | {"modules": modules, "stages": json.loads(printed)}
+    section.raw[name] = _raw(found) | {"modules": modules}
     section.parts += [
         f"**{name}** ({len(foreign)} modules, and {len(modules) - len(foreign)} of confsync)",
         _table(found),
