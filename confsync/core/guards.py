@@ -127,7 +127,7 @@ class _Judgement:
         self.due: list[str] = []
 
     def verdict(self) -> Verdict:
-        current = {s.name: s for s in self.catalog.services}
+        current = {s.name: self._known(s) for s in self.catalog.services}
         registry = self._registry(current)
         missing = {s.name: s for s in registry.missing} if registry else {}
         passed: dict[str, Service] = dict(current)
@@ -155,6 +155,13 @@ class _Judgement:
             wake=self._wake(after),
             ended=tuple(self.ended),
         )
+
+    def _known(self, service: Service) -> Service:
+        """Take a service that the registry does not show for what it was: that is no news of it."""
+        before = self.memory.passed.get(service.name) if service.denied else None
+        if before is None or service.instances:
+            return service
+        return replace(service, instances=before.instances)
 
     def _registry(self, current: Mapping[str, Service]) -> HeldRegistry | None:
         hold = self.memory.registry
@@ -212,7 +219,7 @@ class _Judgement:
 
     def _released(self, hold: HeldService, current: Service) -> str:
         read = self.evidence.confirmed.get(hold.base.name)
-        if read is not None and self._tripped(hold.base, read):
+        if read is not None and not read.denied and self._tripped(hold.base, read):
             return "a consistent read confirms it"
         lost = self._lost(hold.base, current)
         if lost and all((i.address, i.port) in self.evidence.down for i in lost):

@@ -342,6 +342,28 @@ def test_no_history_loses_more_than_allowed_in_one_step(
         assert judge(memory, seen, now).catalog == verdict.catalog
 
 
+def test_a_service_that_is_denied_stays_as_it_was() -> None:
+    """A token that may read less shows fewer rows: that says nothing about the service."""
+    memory = begun(service(2), service(1, "other"))
+    denied = Service(name="web", denied=True)
+    verdict = judge(memory, catalog(denied, service(1, "other")), 1)
+    assert addresses(verdict) == ["10.0.0.1", "10.0.0.2"]
+    assert not verdict.holds
+    there = verdict.catalog.get("web")
+    assert there is not None
+    assert there.denied
+    later = judge(verdict.memory, catalog(denied, service(1, "other")), 9999)
+    assert addresses(later) == ["10.0.0.1", "10.0.0.2"]
+    unknown = judge(memory, catalog(Service(name="new", denied=True), service(2)), 1)
+    assert addresses(unknown, "new") == []
+
+
+def test_a_denied_read_confirms_nothing() -> None:
+    held = judge(begun(service(6)), catalog(service(1)), 1)
+    read = Service(name="web", denied=True)
+    assert judge(held.memory, catalog(service(1)), 61, Evidence(confirmed={"web": read})).holds
+
+
 def test_an_equal_catalog_changes_nothing() -> None:
     memory = begun(service(3))
     verdict = judge(memory, catalog(replace(service(3), seen=99.0)), 5)
