@@ -29,8 +29,8 @@ STEPS: dict[str, list[str]] = {
         *("--soak", PROPERTIES, "--hypothesis-show-statistics", "--timeout=3600"),
         *("-m", "hypothesis or soak", "tests/unit"),
     ],
-    "reloads": ["--soak", "-m", "soak", "tests/integration", "tests/testbed"],
-    "controls": ["-k", "control", *CONTROLS],
+    "reloads": ["--soak", "-m", "soak", "-p", "no:randomly", "tests/integration", "tests/testbed"],
+    "controls": ["-k", "control", "-p", "no:randomly", *CONTROLS],
 }
 
 
@@ -174,13 +174,15 @@ def page(steps: dict[str, Step], about: dict[str, str]) -> str:
         *(f"- **failed** `{one.test}`: {one.why.splitlines()[0]}" for one in failed),
         *(f"- skipped `{one.test}`: {one.why}" for one in skipped),
     ]
-    if "reloads" in steps:
-        blocks += ["## Reloads and outages under load", loads(steps["reloads"].figures).text()]
-    if "controls" in steps:
+    figures = [f for name, step in steps.items() if name != "properties" for f in step.figures]
+    if figures:
+        controls = [one for one in figures if "control" in one["test"]]
         blocks += [
+            "## Reloads and outages under load",
+            loads([one for one in figures if one not in controls]).text(),
             "## Controls",
             "The same load client where a loss is certain: its zeros above mean something.",
-            loads(steps["controls"].figures).text(),
+            loads(controls).text(),
         ]
     if "properties" in steps:
         blocks += ["## Laws", properties(steps["properties"]).text()]

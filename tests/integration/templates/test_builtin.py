@@ -206,7 +206,7 @@ def test_a_post_to_a_refused_port_goes_to_another_server(
         assert {site.ask("web", method="POST")[0] for _ in range(20)} == {200}
 
 
-@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "control"])
 def test_reloads_cost_nothing(
     haproxy: Haproxy, site: Site, backends: Backends, soak: Soak, figures: Figures, kept: bool
 ) -> None:
