@@ -38,7 +38,7 @@ fmt: setup ## format
 	$(RUN) ruff check --fix --quiet .
 	$(RUN) ruff format .
 
-soak: setup ## the long tests at their whole length; figures into benchmarks/results
+soak: mutate ## mutation testing, and the long tests whole; figures into benchmarks/results
 	$(RUN) python -m benchmarks.soak
 
 mutate: setup ## mutation testing of planning, guards and the typing of text
