@@ -60,7 +60,8 @@ def consul() -> str:
 def computer() -> str:
     found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     model = found[1] if found else platform.machine()
-    return f"{os.cpu_count()} cores ({model}), {platform.system()} {platform.release()}"
+    release = platform.release().partition("-")[0]
+    return f"{os.cpu_count()} cores ({model}), {platform.system()} {release}"
 
 
 def load() -> str:

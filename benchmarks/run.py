@@ -5,23 +5,14 @@ containers); a HAProxy that is missing is named on the page.
 """
 
 import argparse
-import datetime as dt
 import os
-import platform
-import re
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import aiohttp
-import jinja2
-import pydantic
-
-from benchmarks import cycles, idle, measuring, reloading, report, starting
-from tests.support import machine
+from benchmarks import cycles, idle, measuring, provenance, reloading, report, starting
 from tests.support.haproxy import VERSIONS
 
 RESULTS = Path(__file__).with_name("results")
@@ -77,42 +68,17 @@ def main() -> int:
 
 
 def _about(load: tuple[float, ...], seconds: float) -> dict[str, str]:
-    release = platform.release().partition("-")[0]
-    haproxies = []
-    for version in VERSIONS:
-        try:
-            haproxies.append(_said([machine.haproxy_binary(version), "-v"], r"version (\S+)"))
-        except machine.Missing:
-            continue
     return {
-        "date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": _commit(),
-        "Python": platform.python_version(),
-        "HAProxy": ", ".join(haproxies),
-        "Consul": _said([machine.consul_binary(), "version"], r"v(\S+)"),
-        "pydantic, jinja2, aiohttp": f"{pydantic.VERSION}, {jinja2.__version__}, {aiohttp.__version__}",
-        "machine": f"{os.cpu_count()} cores ({_cpu()}), Linux {release}",
+        "date": provenance.now(),
+        "commit": provenance.commit("confsync"),
+        "Python": provenance.python(),
+        "HAProxy": provenance.haproxies(),
+        "Consul": provenance.consul(),
+        "packages": provenance.packages("pydantic", "jinja2", "aiohttp"),
+        "machine": provenance.computer(),
         "load average at the start, at the end": f"{load[0]:.1f}, {os.getloadavg()[0]:.1f}",
         "measured in": f"{seconds:.0f} s",
     }
-
-
-def _commit() -> str:
-    root = Path(__file__).parent
-    found = _said(["git", "-C", str(root), "rev-parse", "--short", "HEAD"], r"(\w+)")
-    changed = _said(["git", "-C", str(root), "status", "--porcelain", "--", "../confsync"], r"(.)")
-    return found + (", with uncommitted changes in confsync/" if changed else "")
-
-
-def _cpu() -> str:
-    found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return found[1] if found else platform.machine()
-
-
-def _said(argv: list[str], pattern: str) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    found = re.search(pattern, done.stdout)
-    return found[1] if found else ""
 
 
 if __name__ == "__main__":
