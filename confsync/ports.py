@@ -67,6 +67,9 @@ class ConfigStore(Stager, Protocol):
     def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
         """Read what is there now (None: absent). Raises WriteError when it may not be read."""
 
+    def prepare(self, staged: Staged) -> None:
+        """Do ahead, while the set is checked, what `promote` would wait for. Raises WriteError."""
+
     def promote(self, staged: Staged) -> None:
         """Make the staged files live: all or, on an error, none. Keeps the previous set."""
 

@@ -36,7 +36,8 @@ class Applier:
         has_live: bool = False,
     ) -> None:
         """Stage elsewhere and check; changes nothing. `has_live`: there is a main file on disk."""
-        staged = await self._staged(self._scratch, config, plan, draft, has_live=has_live)
+        staged = await self._staged(self._scratch, config, plan, draft)
+        await self._checked(self._scratch, staged, draft, has_live=has_live)
         await asyncio.to_thread(self._scratch.discard, staged)
 
     async def apply(
@@ -54,8 +55,17 @@ class Applier:
         A plan that writes nothing is promoted all the same: should its reload fail, `restore` then
         puts back what a crash may have left unconfirmed.
         """
-        staged = await self._staged(self._store, config, plan, draft, has_live=has_live)
+        staged = await self._staged(self._store, config, plan, draft)
+        # The disk is slow, and so is `haproxy -c`: they work side by side.
+        preparing = asyncio.get_running_loop().run_in_executor(None, self._store.prepare, staged)
+        try:
+            await self._checked(self._store, staged, draft, has_live=has_live)
+        except BaseException:
+            await asyncio.wait([preparing])
+            preparing.exception()  # of no interest beside what is raised
+            raise
         with draft.stage(Stage.WRITE):
+            await self._prepared(staged, preparing)
             await asyncio.to_thread(self._store.promote, staged)
         digests = config.digests()
         if isinstance(plan, WritePlan):
@@ -78,18 +88,17 @@ class Applier:
         )
 
     async def _staged(
-        self,
-        store: Stager,
-        config: RenderedConfig,
-        plan: WritePlan | ReloadPlan,
-        draft: Draft,
-        *,
-        has_live: bool,
+        self, store: Stager, config: RenderedConfig, plan: WritePlan | ReloadPlan, draft: Draft
     ) -> Staged:
-        """Stage what the plan writes and have the set checked as it would be."""
         with draft.stage(Stage.WRITE):
             staged = await asyncio.to_thread(store.stage, config, plan.destinations)
             faults.point("after-stage")
+        return staged
+
+    async def _checked(
+        self, store: Stager, staged: Staged, draft: Draft, *, has_live: bool
+    ) -> None:
+        """Have the set checked as it would be; what is refused is discarded."""
         with draft.stage(Stage.CHECK):
             try:
                 draft.note(*await self._target.check(self._main, staged))
@@ -104,7 +113,14 @@ class Applier:
                 await asyncio.to_thread(store.discard, staged)
                 raise
             faults.point("after-check")
-        return staged
+
+    async def _prepared(self, staged: Staged, preparing: asyncio.Future[None]) -> None:
+        """Take the outcome of the preparation; what could not be prepared is discarded."""
+        try:
+            await preparing
+        except WriteError:
+            await asyncio.to_thread(self._store.discard, staged)
+            raise
 
     async def _live_fault(self) -> tuple[str, ...]:
         """Check the live file too, so that an old fault is not blamed on the new change."""

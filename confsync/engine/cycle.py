@@ -112,6 +112,7 @@ class Cycle:
             await self._stages(turn, draft)
         except ConfsyncError as error:
             draft.failed(error)
+        await self.guard.keep(draft)
         return draft.report(self._clock())
 
     async def check(self, catalog: Catalog | None, *, haproxy: bool) -> CycleReport:

@@ -45,6 +45,7 @@ class Guard:
         self._target = target
         self._clock = clock
         self._memory = guards.Memory()
+        self._kept = self._memory
         self.wake = 0.0
 
     def restore(self) -> Catalog | None:
@@ -53,6 +54,7 @@ class Guard:
         catalog = self._state.load_catalog()
         if catalog is not None:
             self._memory = guards.remember(catalog, self._memory, self._clock())
+        self._kept = self._memory
         return catalog
 
     @property
@@ -90,15 +92,19 @@ class Guard:
         soon = self._clock() + HELD_LOOK
         self.wake = min(verdict.wake or soon, soon) if verdict.memory.held else 0.0
         if remember:
-            await self._learn(verdict.memory, draft)
+            self._memory = verdict.memory
         return verdict.catalog
 
-    async def _learn(self, memory: guards.Memory, draft: Draft) -> None:
-        before, self._memory = self._memory, memory
-        if (before.held, before.registry) != (memory.held, memory.registry):
-            await keep(draft, self._state.save, "holds", holds.to_plain(memory))
-        if before.passed != memory.passed:
-            await keep(draft, self._state.save_catalog, memory.passed)
+    async def keep(self, draft: Draft) -> None:
+        """Keep what was learned, once the turn is over: no change waits for this disk."""
+        memory, kept = self._memory, self._kept
+        done = True
+        if (kept.held, kept.registry) != (memory.held, memory.registry):
+            done = await keep(draft, self._state.save, "holds", holds.to_plain(memory))
+        if kept.passed != memory.passed:
+            done = await keep(draft, self._state.save_catalog, memory.passed) and done
+        if done:
+            self._kept = memory
 
     def _judge(self, catalog: Catalog, evidence: guards.Evidence) -> guards.Verdict:
         return guards.judge(

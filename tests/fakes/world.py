@@ -82,6 +82,7 @@ class Store:
         self.rejected = ""
         self.kept: dict[str, str] = {}
         self.stage_error: ConfsyncError | None = None
+        self.prepare_error: ConfsyncError | None = None
         self.promote_error: ConfsyncError | None = None
 
     def put(self, name: str, text: str) -> None:
@@ -96,6 +97,10 @@ class Store:
             raise self.stage_error
         self.done.append("stage")
         return Candidate(config=config, paths={d: f"{d}.staged" for d in only})
+
+    def prepare(self, staged: Staged) -> None:
+        if self.prepare_error:
+            raise self.prepare_error
 
     def promote(self, staged: Staged) -> None:
         if self.promote_error:

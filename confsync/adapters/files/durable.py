@@ -11,12 +11,22 @@ from pathlib import Path
 EXCLUSIVE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
-def write_whole(fd: int, data: bytes) -> None:
-    """Write all bytes and have the disk confirm them. Raises OSError."""
+def write_whole(fd: int, data: bytes, *, sync: bool = True) -> None:
+    """Write all bytes and, with `sync`, have the disk confirm them. Raises OSError."""
     left = memoryview(data)
     while left:
         left = left[os.write(fd, left) :]
-    os.fsync(fd)
+    if sync:
+        os.fsync(fd)
+
+
+def sync_file(path: Path) -> None:
+    """Have the disk confirm what was written to a file. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def sync_folder(folder: Path) -> None:

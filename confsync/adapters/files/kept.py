@@ -44,6 +44,8 @@ class Previous:
     def save(self, files: Mapping[str, dest.Present | None], *, keep: bool) -> None:
         """Keep a set (None: absent). With `keep`, what is kept already stays. Raises OSError."""
         durable.make_private(self._folder)
+        if not keep and self._holds(files):
+            return
         before = self._read_manifest() if keep else None
         entries: dict[str, Any] = {}
         if before is None:
@@ -56,6 +58,14 @@ class Previous:
             if destination not in entries:
                 entries[destination] = None if file is None else self._keep(destination, file)
         durable.replace(self._manifest, json.dumps({"files": entries}).encode())
+
+    def _holds(self, files: Mapping[str, dest.Present | None]) -> bool:
+        """Tell whether this very set is kept already: then there is nothing to wait for."""
+        wanted = {d: None if f is None else _entry(f) for d, f in files.items()}
+        return self._read_manifest() == wanted and all(
+            f is None or _read(self._folder / file_name(d)) == dest.encode(f.text, Path(d))
+            for d, f in files.items()
+        )
 
     def load(self) -> dict[str, dest.Present | None] | None:
         """Read the set (None: there is none, or it is damaged). Raises OSError."""
@@ -73,13 +83,7 @@ class Previous:
         # most sets differ in one file: an error page is not written anew, and synced, each time
         if _read(path) != data:
             durable.replace(path, data)
-        return {
-            "digest": digest(file.text),
-            "mode": file.meta.mode,
-            "uid": file.meta.uid,
-            "gid": file.meta.gid,
-            "xattrs": {n: base64.b64encode(v).decode() for n, v in file.meta.xattrs},
-        }
+        return _entry(file)
 
     def _load(self, destination: str, entry: dict[str, Any]) -> dest.Present:
         text = dest.decode((self._folder / file_name(destination)).read_bytes())
@@ -100,6 +104,16 @@ class Previous:
         except (ValueError, KeyError, TypeError):
             return None
         return entries if isinstance(entries, dict) else None
+
+
+def _entry(file: dest.Present) -> dict[str, object]:
+    return {
+        "digest": digest(file.text),
+        "mode": file.meta.mode,
+        "uid": file.meta.uid,
+        "gid": file.meta.gid,
+        "xattrs": {n: base64.b64encode(v).decode() for n, v in file.meta.xattrs},
+    }
 
 
 def keep_rejected(state: Path, config: RenderedConfig, why: str) -> None:

@@ -26,21 +26,23 @@ class StagedFiles:
 
 
 def stage(config: RenderedConfig, only: tuple[str, ...]) -> StagedFiles:
-    """Write `only` of the set. Raises WriteError, then nothing is left behind."""
+    """Write `only` of the set, not synced yet. Raises WriteError, then nothing is left behind."""
     paths: dict[str, str] = {}
     try:
         for file in config.files:
             if file.destination in only:
                 like = dest.replaceable(file.destination)
                 paths[file.destination] = str(dest.staged_path(file.destination))
-                write(file.destination, file.text, like, file.mode)
+                write(file.destination, file.text, like, file.mode, sync=False)
     except BaseException:
         clear(paths.values())
         raise
     return StagedFiles(config=config, paths=paths)
 
 
-def write(destination: str, text: str, like: dest.Meta | None, mode: int) -> Path:
+def write(
+    destination: str, text: str, like: dest.Meta | None, mode: int, *, sync: bool = True
+) -> Path:
     """Write one candidate, as `like` or else with `mode`; returns its path. Raises WriteError."""
     path = Path(destination)
     staged = dest.staged_path(destination)
@@ -57,7 +59,7 @@ def write(destination: str, text: str, like: dest.Meta | None, mode: int) -> Pat
                 os.fchmod(fd, mode)
             else:
                 _dress(fd, path, like)
-            durable.write_whole(fd, data)
+            durable.write_whole(fd, data, sync=sync)
         except OSError as error:
             raise _failed(path, staged, error) from error
         finally:
@@ -66,6 +68,13 @@ def write(destination: str, text: str, like: dest.Meta | None, mode: int) -> Pat
         clear([str(staged)])
         raise
     return staged
+
+
+def sync_staged(paths: Mapping[str, str]) -> None:
+    """Have the disk confirm candidates (destination -> staged path). Raises WriteError."""
+    for destination, staged in paths.items():
+        with dest.errors_at(Path(destination)):
+            durable.sync_file(Path(staged))
 
 
 def rename(staged: Path, destination: str) -> None:

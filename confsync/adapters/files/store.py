@@ -56,6 +56,7 @@ class FileStore:
         self._options = options
         self._journal = JournalFile(options.state)
         self._previous = kept.Previous(options.state)
+        self._prepared: Staged | None = None
 
     def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
         """Read what is there now (None: absent). Raises WriteError when it may not be read."""
@@ -81,6 +82,21 @@ class FileStore:
             return f"the rejected set could not be kept: {reasons.explain(error, folder).what}"
         return f"the rejected set is kept in {folder}"
 
+    def prepare(self, staged: Staged) -> None:
+        """Do ahead, while the set is checked, what a promotion must wait for the disk for.
+
+        The candidates are synced and the set to go back to is kept: most of a promotion's time.
+        Raises WriteError.
+        """
+        staging.sync_staged(staged.paths)
+        self._prepared = staged
+        if self._load_journal() is None:
+            with dest.errors_at(self._journal.path):
+                self._previous.save(
+                    {f.destination: dest.present(f.destination) for f in staged.config.files},
+                    keep=False,
+                )
+
     def promote(self, staged: Staged) -> None:
         """Make the staged files live: all or, on an error, none. Keeps the previous set.
 
@@ -88,8 +104,11 @@ class FileStore:
         the staged files are gone either way.
         """
         try:
+            if self._prepared is not staged:
+                staging.sync_staged(staged.paths)
             self._promote(staged)
         finally:
+            self._prepared = None
             staging.clear(staged.paths.values())
 
     def settle(self) -> None:

@@ -176,7 +176,14 @@ async def test_a_full_disk_changes_nothing(here: World) -> None:
     here.store.stage_error = WriteError("disk full")
     report = await here.turn(catalog(web=3))
     assert (report.exit_code, report.failed_stage) == (73, Stage.WRITE)
-    here.store.stage_error, here.store.promote_error = None, WriteError("read-only")
+    here.store.stage_error, here.store.prepare_error = None, WriteError("full at the sync")
+    report = await here.turn(catalog(web=3))
+    assert (report.exit_code, report.failed_stage) == (73, Stage.WRITE)
+    assert here.store.done == ["stage", "discard"]
+    here.haproxy.refuses = lambda _: True
+    assert (await here.turn(catalog(web=3))).exit_code == 65
+    here.haproxy.refuses = lambda _: False
+    here.store.prepare_error, here.store.promote_error = None, WriteError("read-only")
     report = await here.turn(catalog(web=3))
     assert (report.exit_code, here.haproxy.reloads) == (73, 0)
 
