@@ -9,6 +9,7 @@ follow. At any moment each destination is wholly old or wholly new, and `recover
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +58,8 @@ class FileStore:
         self._journal = JournalFile(options.state)
         self._previous = kept.Previous(options.state)
         self._prepared: Staged | None = None
+        self._ahead: tuple[Entry, ...] = ()
+        """What the journal says already, written by `prepare` and not yet begun."""
 
     def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
         """Read what is there now (None: absent). Raises WriteError when it may not be read."""
@@ -73,6 +76,11 @@ class FileStore:
     def discard(self, staged: Staged, why: str = "") -> str:
         """Remove the staged files; with `why`, keep the set as rejected; returns where, in words."""
         staging.clear(staged.paths.values())
+        if self._ahead:
+            self._ahead = ()
+            with suppress(OSError):  # else the next start finds that nothing was begun
+                self._journal.remove()
+        self._prepared = None
         if not why:
             return ""
         folder = self._options.state / "rejected"
@@ -85,17 +93,19 @@ class FileStore:
     def prepare(self, staged: Staged) -> None:
         """Do ahead, while the set is checked, what a promotion must wait for the disk for.
 
-        The candidates are synced and the set to go back to is kept: most of a promotion's time.
-        Raises WriteError.
+        The candidates are synced, the set to go back to is kept, the journal is written: all but the
+        renames. While an earlier promotion is not confirmed, its journal stays as it is. Raises
+        WriteError; `discard` takes it back.
         """
         staging.sync_staged(staged.paths)
-        self._prepared = staged
         if self._load_journal() is None:
+            now = {f.destination: dest.present(f.destination) for f in staged.config.files}
+            entries = _entries(staged, now)
             with dest.errors_at(self._journal.path):
-                self._previous.save(
-                    {f.destination: dest.present(f.destination) for f in staged.config.files},
-                    keep=False,
-                )
+                self._previous.save(now, keep=False)
+                self._journal.save(Journal(phase=Phase.PROMOTING, entries=entries))
+            self._ahead = entries
+        self._prepared = staged
 
     def promote(self, staged: Staged) -> None:
         """Make the staged files live: all or, on an error, none. Keeps the previous set.
@@ -108,7 +118,7 @@ class FileStore:
                 staging.sync_staged(staged.paths)
             self._promote(staged)
         finally:
-            self._prepared = None
+            self._prepared, self._ahead = None, ()
             staging.clear(staged.paths.values())
 
     def settle(self) -> None:
@@ -171,23 +181,16 @@ class FileStore:
             return str(kept.keep_text(folder, destination, text))
 
     def _promote(self, staged: Staged) -> None:
-        new = {f.destination: f.text for f in staged.config.files}
-        now = {d: dest.present(d) for d in new}
-        before = self._load_journal()
-        after = {d: digest(t) for d, t in new.items()}
-        entries = tuple(
-            Entry(
-                destination=d,
-                old=_digest(now[d]),
-                new=after[d] if d in staged.paths else _digest(now[d]),
-            )
-            for d in new
-        )
-        with dest.errors_at(self._journal.path):
-            if before is not None:
-                self._keep_foreign_edits(now, before, self._previous.load() or {})
-            self._previous.save(now, keep=before is not None)
-            self._journal.save(Journal(phase=Phase.PROMOTING, entries=entries))
+        now = {f.destination: dest.present(f.destination) for f in staged.config.files}
+        entries = _entries(staged, now)
+        before = None if self._ahead else self._load_journal()
+        if not self._ahead or self._ahead != entries:
+            # not prepared, or somebody has written there since
+            with dest.errors_at(self._journal.path):
+                if before is not None:
+                    self._keep_foreign_edits(now, before, self._previous.load() or {})
+                self._previous.save(now, keep=before is not None)
+                self._journal.save(Journal(phase=Phase.PROMOTING, entries=entries))
         faults.point("after-journal")
         done: list[str] = []
         try:
@@ -328,6 +331,17 @@ def _stamp(path: Path) -> tuple[int, int, int, int] | None:
 
 def _digest(file: dest.Present | None) -> str | None:
     return None if file is None else digest(file.text)
+
+
+def _entries(staged: Staged, now: Mapping[str, dest.Present | None]) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(
+            destination=f.destination,
+            old=_digest(now[f.destination]),
+            new=digest(f.text) if f.destination in staged.paths else _digest(now[f.destination]),
+        )
+        for f in staged.config.files
+    )
 
 
 def _journal(

@@ -353,3 +353,59 @@ def test_a_full_state_directory_leaves_everything_as_it_was(site: Site) -> None:
         store.promote(staged)
     assert site.words() == ["old"] * 3
     assert site.strays() == []
+
+
+def test_a_promotion_prepared_ahead_is_the_same(site: Site) -> None:
+    store = site.store()
+    site.promote(store, "old")
+    staged = store.stage(site.config("new"), site.destinations)
+    store.prepare(staged)
+    assert site.words() == ["old", "old", "old"]
+    found = site.store().recover()  # as after a crash here: nothing was begun
+    assert "before it changed anything" in found.notes[-1]
+    assert not (site.state / "journal.json").exists()
+    staged = store.stage(site.config("new"), site.destinations)
+    store.prepare(staged)
+    store.promote(staged)
+    assert site.words() == ["new", "new", "new"]
+    assert store.restore()
+    assert site.words() == ["old", "old", "old"]
+
+
+def test_what_was_prepared_and_refused_leaves_no_journal(site: Site) -> None:
+    store = site.store()
+    site.promote(store, "old")
+    staged = store.stage(site.config("new"), site.destinations)
+    store.prepare(staged)
+    store.discard(staged, "refused")
+    assert not (site.state / "journal.json").exists()
+    assert site.words() == ["old", "old", "old"]
+    store.promote(store.stage(site.config("newer"), site.destinations))
+    assert store.restore()
+    assert site.words() == ["old", "old", "old"]
+
+
+def test_an_edit_after_the_preparation_is_what_a_restore_puts_back(site: Site) -> None:
+    store = site.store()
+    site.promote(store, "old")
+    staged = store.stage(site.config("new"), site.destinations)
+    store.prepare(staged)
+    (site.folder / MAIN).write_text("by hand\n")
+    store.promote(staged)
+    store.restore()
+    assert (site.folder / MAIN).read_text() == "by hand\n"
+
+
+def test_preparing_on_top_of_an_unconfirmed_promotion_keeps_the_way_back(site: Site) -> None:
+    store = site.store()
+    site.promote(store, "old")
+    store.promote(store.stage(site.config("unconfirmed"), site.destinations))
+    staged = store.stage(site.config("new"), site.destinations)
+    store.prepare(staged)
+    store.discard(staged, "refused")
+    assert (site.state / "journal.json").exists()
+    staged = store.stage(site.config("new"), site.destinations)
+    store.prepare(staged)
+    store.promote(staged)
+    store.restore()
+    assert site.words() == ["old", "old", "old"]
