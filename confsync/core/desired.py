@@ -51,7 +51,7 @@ class _Work:
             Problem(
                 what=what,
                 service=shown(service),
-                instance=shown(instance) if instance else "",
+                instance=shown(instance),
                 dropped=dropped,
             )
         )
