@@ -29,6 +29,7 @@ class Outcome(StrEnum):
     WOULD_CHANGE = "would change"
     PAUSED = "paused"
     WAITING = "waiting"
+    SUPERSEDED = "superseded"
     FAILED = "failed"
 
 

@@ -79,6 +79,7 @@ class Agent:
         self._holdoff = Holdoff(options.pace)
         self._busy = asyncio.Lock()
         self._busy_since: float | None = None
+        self._turn_began = 0.0
         self._reasons: list[str] = []
         self._released: set[str] = set()
         self._registry = False
@@ -194,12 +195,12 @@ class Agent:
                 self._holdoff.changed(time.monotonic())
             now = time.monotonic()
             self._timers(now)
-            due = self._holdoff.due()
-            if due is not None and due <= now:
+            begin = self._holdoff.begin()
+            if begin is not None and begin <= now:
                 await self._turn()
 
     def _pause(self, now: float) -> float | None:
-        times = [self._holdoff.due(), self.retry_at, self._resync_at]
+        times = [self._holdoff.begin(), self.retry_at, self._resync_at]
         if self._patient_until != float("inf"):
             times.append(self._patient_until)
         if self.cycle.guard.wake:
@@ -230,7 +231,19 @@ class Agent:
             finally:
                 self._busy_since = None
 
+    async def _gathered(self) -> bool:
+        """Wait until changes after a calm had their time to gather; False when there are newer."""
+        begin, due = self._turn_began, self._holdoff.due()
+        if due is None:
+            return True
+        while (left := due - time.monotonic()) > 0 and self._mailbox.published < begin:
+            await self._mailbox.wait(left)
+            if self._mailbox.published < begin:
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+        return not begin <= self._mailbox.published <= due
+
     async def _one_turn(self) -> None:
+        self._turn_began = time.monotonic()
         catalog, reasons = self._mailbox.take()
         why = "; ".join(dict.fromkeys((*self._reasons, *reasons)))
         self._reasons.clear()
@@ -260,6 +273,7 @@ class Agent:
                     provisional=provisional,
                     released=released,
                     registry=registry,
+                    gate=self._gathered if self._holdoff.calm else None,
                 )
             )
             if report.failed_stage is not Stage.GUARD:
@@ -279,6 +293,10 @@ class Agent:
         return (None, False) if there[0] is not None else (Catalog(), True)
 
     async def _after(self, report: CycleReport) -> None:
+        if report.outcome is Outcome.SUPERSEDED:
+            self._reasons.append(report.why)
+            self._telemetry.cycle(report, news=False)
+            return
         now = time.monotonic()
         before, self.report = self.report, report
         reloaded = Stage.APPLY in report.stages

@@ -4,6 +4,7 @@ Whatever fails, the destinations hold the previous good set again and HAProxy ke
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from confsync import faults
@@ -15,6 +16,8 @@ from confsync.domain.status import Outcome, Stage
 from confsync.engine.draft import Draft
 from confsync.errors import CheckRejected, ConfsyncError, TargetError, WriteError
 from confsync.ports import ConfigStore, Staged, Stager, Target
+
+Gate = Callable[[], Awaitable[bool]]
 
 
 class Applier:
@@ -49,8 +52,11 @@ class Applier:
         draft: Draft,
         *,
         has_live: bool,
-    ) -> Record:
+        gate: Gate | None = None,
+    ) -> Record | None:
         """Carry the plan out; returns the record of what runs now.
+
+        `gate` is asked before anything is promoted; when it says no, nothing was done (None).
 
         A plan that writes nothing is promoted all the same: should its reload fail, `restore` then
         puts back what a crash may have left unconfirmed.
@@ -58,14 +64,13 @@ class Applier:
         staged = await self._staged(self._store, config, plan, draft)
         # The disk is slow, and so is `haproxy -c`: they work side by side.
         preparing = asyncio.get_running_loop().run_in_executor(None, self._store.prepare, staged)
-        try:
-            await self._checked(self._store, staged, draft, has_live=has_live)
-        except BaseException:
-            await asyncio.wait([preparing])
-            preparing.exception()  # of no interest beside what is raised
-            raise
+        await self._checked(self._store, staged, draft, has_live=has_live, beside=preparing)
         with draft.stage(Stage.WRITE):
             await self._prepared(staged, preparing)
+            if gate is not None and not await gate():
+                await asyncio.to_thread(self._store.discard, staged)
+                draft.outcome = Outcome.SUPERSEDED
+                return None
             await asyncio.to_thread(self._store.promote, staged)
         digests = config.digests()
         if isinstance(plan, WritePlan):
@@ -96,13 +101,20 @@ class Applier:
         return staged
 
     async def _checked(
-        self, store: Stager, staged: Staged, draft: Draft, *, has_live: bool
+        self,
+        store: Stager,
+        staged: Staged,
+        draft: Draft,
+        *,
+        has_live: bool,
+        beside: asyncio.Future[None] | None = None,
     ) -> None:
-        """Have the set checked as it would be; what is refused is discarded."""
+        """Have the set checked as it would be; what is refused is discarded, after `beside`."""
         with draft.stage(Stage.CHECK):
             try:
                 draft.note(*await self._target.check(self._main, staged))
             except CheckRejected as error:
+                await _ended(beside)
                 why = "\n".join(filter(None, (str(error), error.detail)))
                 if kept := await asyncio.to_thread(store.discard, staged, why):
                     draft.note(kept)
@@ -110,6 +122,7 @@ class Applier:
                     draft.note(*await self._live_fault())
                 raise
             except BaseException:
+                await _ended(beside)
                 await asyncio.to_thread(store.discard, staged)
                 raise
             faults.point("after-check")
@@ -154,3 +167,10 @@ class Applier:
         except TargetError as error:
             return (f"not verified: {error}",)
         return (f"after the reload, {wrong} (a server-state file?)",) if wrong else ()
+
+
+async def _ended(beside: asyncio.Future[None] | None) -> None:
+    """Wait for work in a thread whose outcome no longer matters."""
+    if beside is not None:
+        await asyncio.wait([beside])
+        beside.exception()

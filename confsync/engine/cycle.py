@@ -21,7 +21,7 @@ from confsync.domain.rendered import RenderedConfig, digest
 from confsync.domain.running import Observed, Record, ServerState
 from confsync.domain.status import CycleReport, Outcome, Stage
 from confsync.engine import guarding
-from confsync.engine.applying import Applier
+from confsync.engine.applying import Applier, Gate
 from confsync.engine.draft import Draft, unified
 from confsync.engine.keeping import keep
 from confsync.errors import ConfsyncError, NotOurs, TargetError
@@ -44,6 +44,7 @@ class Turn:
 
     `apply` False: nothing is changed, on disk or in the state. `provisional`: the catalog stands in
     for one that never came, and is not remembered. `released`, `registry`: an operator's releases.
+    `gate` is asked before anything is promoted; when it says no, the turn is superseded.
     """
 
     catalog: Catalog
@@ -54,6 +55,7 @@ class Turn:
     provisional: bool = False
     released: frozenset[str] = frozenset()
     registry: bool = False
+    gate: Gate | None = None
 
 
 class Cycle:
@@ -86,6 +88,7 @@ class Cycle:
         self._clock = clock
         self._record: Record | None = None
         self._ids: dict[str, int] = {}
+        self._declared: tuple[frozenset[str], frozenset[tuple[str, int]]] | None = None
         self.observed: Observed | None = None
         # The first turn that finds all in step ends a journal that a crash may have left.
         self._unsaved = True
@@ -174,9 +177,12 @@ class Cycle:
         for name in unknown:
             kept = await asyncio.to_thread(self._store.keep_original, name, disk[name] or "")
             draft.note(f"{name} is adopted; what stood there is kept as {kept}")
-        self._record = await applier.apply(
-            config, plan, observed, self._record, draft, has_live=has_live
+        record = await applier.apply(
+            config, plan, observed, self._record, draft, has_live=has_live, gate=turn.gate
         )
+        if record is None:
+            return
+        self._record = record
         self.observed = applier.observed or observed
         await self._record_it(draft)
 
@@ -192,14 +198,9 @@ class Cycle:
         return balancer, config
 
     async def _model(self, catalog: Catalog, draft: Draft, *, remember: bool) -> LoadBalancer:
-        declared = await asyncio.to_thread(self._renderer.declared)
-        configs = [
-            f.text
-            for f in declared.files
-            if f.destination == self._options.main or f.destination.endswith(".cfg")
-        ]
-        reserved = frozenset[str]().union(*(text.proxies(t) for t in configs))
-        binds = frozenset[tuple[str, int]]().union(*(text.binds(t) for t in configs))
+        if self._declared is None:
+            self._declared = await asyncio.to_thread(self._declares)
+        reserved, binds = self._declared
         balancer, ids = await asyncio.to_thread(
             desired.desired,
             catalog,
@@ -215,6 +216,18 @@ class Cycle:
         draft.services = len(balancer.backends)
         draft.servers = sum(len(b.instances) for b in balancer.backends)
         return balancer
+
+    def _declares(self) -> tuple[frozenset[str], frozenset[tuple[str, int]]]:
+        """Find the proxies and the addresses that the templates have without any service."""
+        configs = [
+            f.text
+            for f in self._renderer.declared().files
+            if f.destination == self._options.main or f.destination.endswith(".cfg")
+        ]
+        return (
+            frozenset[str]().union(*(text.proxies(t) for t in configs)),
+            frozenset[tuple[str, int]]().union(*(text.binds(t) for t in configs)),
+        )
 
     def _loops(
         self, catalog: Catalog, binds: frozenset[tuple[str, int]]

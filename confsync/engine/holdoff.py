@@ -48,12 +48,21 @@ class Holdoff:
         doubled = self.pace.interval * 2.0 ** min(10, max(0, self.old_workers - MANY_WORKERS))
         return max(self.pace.interval, min(doubled, LONGEST_INTERVAL))
 
+    @property
+    def calm(self) -> bool:
+        """Tell whether the changes came after a calm: they may be worked on while they gather."""
+        return self.oldest is not None and self.oldest >= self.reloaded + self.interval()
+
+    def begin(self) -> float | None:
+        """Tell when to begin to work on the changes, None without any; `due` is when to act."""
+        return self.oldest if self.calm else self.due()
+
     def due(self) -> float | None:
         """Tell when to act, None without a change."""
         if self.oldest is None:
             return None
         free = self.reloaded + self.interval()
-        if self.oldest >= free:
+        if self.calm:
             return self.oldest + self.pace.first
         gathered = min(self.newest + self.pace.quiet, self.oldest + self.pace.ceiling)
         return max(gathered, free)

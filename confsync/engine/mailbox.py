@@ -1,23 +1,29 @@
 """One slot between the discoverer and the loop: the latest catalog wins, reasons to look add up."""
 
 import asyncio
+import time
 from dataclasses import replace
 
 from confsync.domain.catalog import Catalog
 
 
 class Mailbox:
-    """Holds the newest catalog and why the loop should look, until it does."""
+    """Holds the newest catalog and why the loop should look, until it does.
+
+    `published`: when the newest came (time.monotonic()).
+    """
 
     def __init__(self) -> None:
         self._wake = asyncio.Event()
         self._reasons: list[str] = []
         self._catalog: Catalog | None = None
+        self.published = float("-inf")
 
     def publish(self, catalog: Catalog) -> None:
         """Put a catalog in; a fall of the registry's index stays on it until it was taken."""
         fell = catalog.index_fell or (self._catalog is not None and self._catalog.index_fell)
         self._catalog = replace(catalog, index_fell=fell)
+        self.published = time.monotonic()
         self.poke("the registry changed")
 
     def poke(self, why: str) -> None:

@@ -116,6 +116,22 @@ async def test_the_latest_catalog_wins_and_one_reload_serves_many(here: Here) ->
     assert here.haproxy.reloads <= 3
 
 
+async def test_changes_after_a_calm_are_gathered_while_the_first_is_worked_on(here: Here) -> None:
+    pace = Pace(first=0.3, quiet=0.3, ceiling=1, interval=0.01)
+    async with here.running(pace=pace):
+        here.publish(web=1)
+        async with asyncio.timeout(5):
+            while not here.haproxy.checks:
+                await asyncio.sleep(0.005)
+        here.publish(web=2)
+        here.publish(web=3)
+        await here.until(reloaded(3))
+    assert here.haproxy.reloads == 1
+    superseded = [r for r in here.said.reports if r.outcome is Outcome.SUPERSEDED]
+    assert len(superseded) == 1
+    assert superseded[0].servers == 1
+
+
 async def test_a_failure_is_retried_with_growing_pauses_until_it_works(here: Here) -> None:
     here.haproxy.reload_error = ReloadFailed("no")
     async with here.running():

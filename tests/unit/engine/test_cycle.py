@@ -188,6 +188,22 @@ async def test_a_full_disk_changes_nothing(here: World) -> None:
     assert (report.exit_code, here.haproxy.reloads) == (73, 0)
 
 
+async def test_a_turn_that_newer_news_supersedes_changes_nothing(here: World) -> None:
+    async def no() -> bool:
+        assert here.haproxy.checks == 1
+        return False
+
+    report = await here.turn(catalog(web=3), gate=no)
+    assert (report.outcome, report.exit_code) == (Outcome.SUPERSEDED, 0)
+    assert (here.store.disk, here.store.done) == ({}, ["stage", "discard"])
+    assert here.state.record is None
+
+    async def yes() -> bool:
+        return True
+
+    assert (await here.turn(catalog(web=3), gate=yes)).outcome is Outcome.RELOADED
+
+
 async def test_a_failing_template_changes_nothing(here: World) -> None:
     here.renderer.error = RenderError("x is undefined", template="t.j2", line=3)
     report = await here.turn(catalog(web=3))

@@ -57,3 +57,16 @@ def test_old_workers_stretch_the_interval(workers: int, interval: float) -> None
 
 def test_an_interval_above_the_longest_stays() -> None:
     assert Holdoff(Pace(interval=90), old_workers=9).interval() == 90
+
+
+def test_work_begins_at_once_after_a_calm_and_else_when_it_is_due() -> None:
+    holdoff = Holdoff(Pace())
+    assert holdoff.begin() is None
+    holdoff.changed(5)
+    holdoff.changed(5.005)
+    assert holdoff.calm
+    assert holdoff.begin() == 5
+    holdoff.acted(5.1, reloaded=True)
+    holdoff.changed(5.2)
+    assert not holdoff.calm
+    assert holdoff.begin() == holdoff.due() == pytest.approx(7.1)
