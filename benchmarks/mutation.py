@@ -205,6 +205,7 @@ def page(ends: dict[str, str], survivors: list[Survivor], about: dict[str, str])
     blocks = [
         "# Mutation testing",
         "Written by `make mutate`. Killed or timeout: a unit test fails or hangs with the change.",
+        "mutmut changes what is inside functions: patterns and sets of keywords are left as they are.",
         report.Table(heads=["", ""], rows=[[name, value] for name, value in about.items()]).text(),
         table(ends, survivors).text(),
         "## Survivors",
