@@ -66,6 +66,7 @@ def _perform(options: "argparse.Namespace") -> "Printed":
                 haproxy=options.haproxy,
                 consul=options.consul,
                 file_source=options.no_consul,
+                color=_color(options),
             )
             return Printed(exit_code=code)
         case _:

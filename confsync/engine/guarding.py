@@ -4,6 +4,7 @@ What a hold is and when it ends is core.guards'; here is who asks Consul and HAP
 what survives a restart.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -77,7 +78,7 @@ class Guard:
         `released`, `registry`: an operator's releases. Without `remember` nothing is learned or kept.
         """
         evidence = guards.Evidence(down=await self._down(), released=released, registry=registry)
-        verdict = self._judge(catalog, evidence)
+        verdict = await asyncio.to_thread(self._judge, catalog, evidence)
         if verdict.due:
             confirmed = {}
             for name in verdict.due:
@@ -85,7 +86,8 @@ class Guard:
                     confirmed[name] = await self._discoverer.confirm(name)
                 except DiscoveryError as error:
                     draft.note(f"no consistent read of {name!r} yet: {error}")
-            verdict = self._judge(catalog, replace(evidence, confirmed=confirmed))
+            evidence = replace(evidence, confirmed=confirmed)
+            verdict = await asyncio.to_thread(self._judge, catalog, evidence)
         draft.holds = verdict.holds
         draft.note(*(f"hold ended: {why}" for why in verdict.ended))
         # HAProxy's own checks may release a hold at any time, and a failed read is tried again.

@@ -30,12 +30,16 @@ class Binaries:
         self._name = name
         self._versions: dict[tuple[str, int, int, int], str] = {}
 
-    async def found(self) -> tuple[Binary, ...]:
-        """Return the program on PATH, then that of the extra, as far as they are there.
+    async def found(self, version: str) -> tuple[Binary, ...]:
+        """Return the program on PATH, then that of the extra, up to one of the wanted version.
 
-        Raises CheckUnavailable when there is none that runs.
+        `version`: "" for any. Raises CheckUnavailable when there is none that runs.
         """
-        there = [Binary(path=path, version=await self._version(path)) for path in self._paths()]
+        there: list[Binary] = []
+        for path in self._paths():
+            there.append(Binary(path=path, version=await self._version(path)))
+            if there[-1].version and version in {"", there[-1].version}:
+                break
         if usable := tuple(each for each in there if each.version):
             return usable
         what = f"{there[0].path} does not run" if there else f"there is no program {self._name}"
@@ -47,8 +51,10 @@ class Binaries:
     def _paths(self) -> list[str]:
         # An ordinary user's PATH has no sbin, where Debian keeps haproxy.
         path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SYSTEM_FOLDERS])
-        found = [shutil.which(self._name, path=path), _extra()]
-        return [each for each in found if each]
+        there = shutil.which(self._name, path=path)
+        # The extra stands in for a program on PATH, never for one that the settings name by its path.
+        extra = "" if os.sep in self._name else _extra()
+        return [each for each in (there, extra) if each]
 
     async def _version(self, path: str) -> str:
         try:

@@ -82,7 +82,7 @@ class Checker:
     async def _program(
         self, command: process.MasterCommand | None, version: str
     ) -> tuple[binary.Binary, tuple[str, ...]]:
-        found = await self._binaries.found()
+        found = await self._binaries.found(version)
         if not version:
             return found[0], ()
         for each in found:

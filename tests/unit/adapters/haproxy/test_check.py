@@ -340,6 +340,10 @@ async def test_the_program_of_the_running_version_is_chosen(
     extra.write_text(bench.program.read_text().replace("2.6.12-1", "2.8.25"))
     extra.chmod(0o755)
     monkeypatch.setenv("RAY_SERVE_HAPROXY_BINARY_PATH", str(extra))
-    checker = bench.checker()
+    monkeypatch.setenv("PATH", f"{bench.program.parent}:{os.environ['PATH']}")
     command = bench.command(bench.main)
+    checker = bench.checker(binary=bench.program.name)
     assert await checker.check(str(bench.main), None, command=command, version="2.8.25") == ()
+    # a program that the settings name by its path has no stand-in
+    with pytest.raises(errors.CheckUnavailable):
+        await bench.checker().check(str(bench.main), None, command=command, version="2.8.25")
