@@ -10,6 +10,7 @@ covered: what is outside functions (patterns, sets of keywords), which mutmut le
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -39,7 +40,7 @@ MODULES = [
 COPIED = ["confsync", "templates", "tests/conftest.py", "tests/support", "tests/unit/core"]
 RESULTS = Path(__file__).with_name("results")
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
-LONGEST = 30 * 60  # seconds; what is left then is counted as not tried
+LONGEST = 20 * 60  # seconds; what is left then is counted as not tried
 NOTICED = {"killed", "timeout", "segfault"}
 
 
@@ -95,19 +96,17 @@ def run(folder: Path, workers: int) -> None:
             start_new_session=True,  # so that the interruption below reaches its workers
         )
     end = time.monotonic() + LONGEST
-    while time.monotonic() < end:
-        try:
-            child.wait(30)
-        except subprocess.TimeoutExpired:
+    try:
+        while child.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(30)
             print(_end(log, 1), file=sys.stderr, flush=True)
-        else:
-            break
-    else:
-        os.killpg(child.pid, signal.SIGINT)
-        child.wait(60)
-        return
-    if child.returncode:
-        raise SystemExit(f"mutmut ended with {child.returncode}:\n{_end(log, 40)}")
+        if child.returncode:
+            raise SystemExit(f"mutmut ended with {child.returncode}:\n{_end(log, 40)}")
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGINT)
+            child.wait(60)
 
 
 def _end(log: Path, count: int) -> str:
