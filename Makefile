@@ -4,7 +4,7 @@ RUN := $(UV) run --no-sync
 SYNC := $(UV) sync --locked --quiet --extra haproxy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit integration lint type arch fmt soak mutate bench docs build clean
+.PHONY: help setup demo test unit coverage integration lint type arch fmt soak mutate bench docs build clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -15,14 +15,17 @@ setup: ## uv and the locked dependencies, in .venv
 demo: setup ## the main job on toy backends, under a minute
 	@$(RUN) confsync demo
 
-test: setup lint arch type unit integration ## everything that must pass
+test: setup lint arch type unit coverage integration ## everything that must pass
 
-unit: setup ## unit tests, with the coverage that core and domain must have
-	$(RUN) coverage run -m pytest -q tests/unit tests/repo
+unit: setup ## unit tests
+	$(RUN) pytest -q -n 2 tests/unit tests/repo
+
+coverage: setup ## the branch coverage that core and domain must have from their own tests
+	$(RUN) coverage run -m pytest -q -p no:randomly tests/unit/core tests/golden
 	$(RUN) coverage report --include='confsync/core/*,confsync/domain/*' --fail-under=95 --skip-covered
 
 integration: setup ## against real Consul, HAProxy, systemd (what the machine lacks is skipped, with its reason)
-	$(RUN) pytest -q -n 3 --dist loadfile --ignore=tests/unit --ignore=tests/repo tests
+	$(RUN) pytest -q -n 3 --dist loadfile --ignore=tests/unit --ignore=tests/repo --ignore=tests/golden tests
 
 lint: setup ## ruff
 	$(RUN) ruff check .
