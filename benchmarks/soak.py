@@ -103,7 +103,7 @@ def passing(lines: list[str]) -> dict[str, int]:
     for line in lines:
         if match := re.match(r"(tests/\S+::\S+):$", line):
             name = match[1]
-        elif match := re.search(r"- (\d+) passing examples", line):
+        elif match := re.search(r"- (\d+) passing", line):
             found[name] = found.get(name, 0) + int(match[1])
     return found
 
