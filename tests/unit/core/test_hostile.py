@@ -57,15 +57,21 @@ def test_no_text_makes_a_line_or_a_word(soak: Any, figures: Any) -> None:
     figures(**happened)
 
 
-@settings(max_examples=50)
-@given(
-    st.sampled_from([b for b in hostile.BODIES if "quote" in b]),
-    st.sampled_from([Language.MAP, Language.PLAIN]),
-    TEXT_SETS,
-)
-def test_other_languages_quote_into_one_word_too(body: Any, language: Any, texts: Any) -> None:
-    renderer, benign = made(body, language)
-    hostile.check(renderer, benign, texts)
+def test_other_languages_quote_into_one_word_too(soak: Any, figures: Any) -> None:
+    happened: Counter[str] = Counter()
+
+    @settings(max_examples=soak.n(50, 5_000))
+    @given(
+        st.sampled_from([b for b in hostile.BODIES if "quote" in b]),
+        st.sampled_from([Language.MAP, Language.PLAIN]),
+        TEXT_SETS,
+    )
+    def law(body: Any, language: Any, texts: Any) -> None:
+        renderer, benign = made(body, language)
+        happened[hostile.check(renderer, benign, texts)] += 1
+
+    law()
+    figures(**happened)
 
 
 @pytest.mark.parametrize("body", hostile.WRONG)
