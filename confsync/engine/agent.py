@@ -190,7 +190,7 @@ class Agent:
         while True:
             now = time.monotonic()
             if await self._mailbox.wait(self._pause(now)):
-                _, reasons = self._mailbox.take()
+                reasons = self._mailbox.reasons()
                 self._reasons.extend(r for r in reasons if r not in self._reasons)
                 self._holdoff.changed(time.monotonic())
             now = time.monotonic()

@@ -32,14 +32,19 @@ class Mailbox:
             self._reasons.append(why)
         self._wake.set()
 
-    def take(self) -> tuple[Catalog | None, tuple[str, ...]]:
-        """Take the newest catalog (None: none came yet) and the reasons."""
-        reasons, catalog = tuple(self._reasons), self._catalog
+    def reasons(self) -> tuple[str, ...]:
+        """Take the reasons and leave the catalog, with a fall that stands on it, to `take`."""
+        reasons = tuple(self._reasons)
         self._reasons.clear()
         self._wake.clear()
+        return reasons
+
+    def take(self) -> tuple[Catalog | None, tuple[str, ...]]:
+        """Take the newest catalog (None: none came yet) and the reasons."""
+        catalog = self._catalog
         if catalog is not None:
             self._catalog = replace(catalog, index_fell=False)
-        return catalog, reasons
+        return catalog, self.reasons()
 
     async def wait(self, timeout: float | None) -> bool:  # noqa: ASYNC109 - a wait with an answer
         """Wait for a reason, at most `timeout` seconds; tell whether there is one."""

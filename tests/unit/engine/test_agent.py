@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -304,3 +305,14 @@ async def test_a_resync_runs_without_news(here: Here, monkeypatch: pytest.Monkey
     async with here.running():
         here.publish(web=1)
         await here.until(lambda r: r.why == "resync")
+
+
+async def test_a_fall_of_the_registrys_index_reaches_the_guard(here: Here) -> None:
+    async with here.running():
+        here.publish(web=2, api=1)
+        await here.until(reloaded(3))
+        assert here.registry.publish is not None
+        here.registry.publish(replace(catalog(api=1), index_fell=True))
+        report = await here.until(lambda r: bool(r.holds))
+        assert "index fell" in report.holds[0].reason
+        assert report.servers == 3
