@@ -12,12 +12,18 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Keeps HAProxy in step with Consul without dropping a connection.",
-        epilog="Exit codes: 0 in step or applied, 2 usage, 3 would change, 4 held by the guard, "
-        "65 configuration refused, 69 not reachable, 73 cannot write, 75 reload failed or locked, "
-        "77 denied, 78 settings wrong.",
+        epilog="Exit codes: 0 in step or applied, 1 a bug, 2 usage, 3 would change, "
+        "4 held by the guard, 65 configuration refused, 69 not reachable, 73 cannot write, "
+        "75 reload failed or locked, "
+        "77 denied, 78 settings wrong. `confsync COMMAND --help` shows a command's flags.",
         allow_abbrev=False,
     )
-    whole.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    whole.add_argument(
+        "--version",
+        action="version",
+        version=f"{PROGRAM} {__version__}",
+        help="print the version and end",
+    )
     _add_shared(whole, top=True)
     commands = whole.add_subparsers(dest="command", metavar="COMMAND", title="commands")
 
@@ -88,7 +94,14 @@ def _add_shared(to: argparse.ArgumentParser, *, top: bool) -> None:
     """Add the flags that may stand before or behind the command; the one behind wins."""
     absent = None if top else argparse.SUPPRESS
     off = False if top else argparse.SUPPRESS
-    to.add_argument("-c", "--config", default=absent, metavar="FILE", help="the settings file")
+    to.add_argument(
+        "-c",
+        "--config",
+        default=absent,
+        metavar="FILE",
+        help="the settings file; else that of CONFSYNC_CONFIG, ./confsync.toml, "
+        "/etc/confsync/confsync.toml",
+    )
     to.add_argument(
         "--debug", action="store_true", default=off, help="log everything, show tracebacks of bugs"
     )
@@ -102,8 +115,13 @@ def _add_output(to: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
     # Written so that NaN is refused as well.
     if not 0 < number <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seconds; write one above 0, at most 86400"
+        )
     return number

@@ -27,26 +27,42 @@ READER_GONE = 141
 def main(argv: "Sequence[str] | None" = None) -> int:
     """Run confsync; returns its exit code. `argv`: without the program's name."""
     words = sys.argv[1:] if argv is None else list(argv)
-    if words == ["--version"]:
-        # Building a parser costs more than the interpreter's own start (benchmarks/results).
-        return _print(f"confsync {__version__}\n", 0)
+    debug = "--debug" in words
+    try:
+        if words == ["--version"]:
+            # Building a parser costs more than the interpreter's own start (benchmarks/results).
+            return _print(f"confsync {__version__}\n", 0)
+        options, out, err, code = _parsed(words)
+        if options is None:
+            return _show(out, err, code)
+        printed = _perform(options)
+        return _show(printed.out, printed.err, printed.exit_code)
+    except BaseException as error:  # noqa: BLE001 - the place where everything ends
+        return _explain(error, debug=debug)
+
+
+def _parsed(words: list[str]) -> "tuple[argparse.Namespace | None, str, str, int]":
+    """Read the command line: the options, or None and what to print instead, with the exit code."""
+    import io  # noqa: PLC0415
+
     from confsync.cli import arguments  # noqa: PLC0415
 
     parser = arguments.parser()
+    options, code = None, USAGE
+    # argparse prints by itself, and is helpless where that fails (a closed pipe, a full disk).
+    ours, sys.stdout, sys.stderr = (sys.stdout, sys.stderr), io.StringIO(), io.StringIO()
     try:
         options = parser.parse_args(words)
     except SystemExit as end:  # argparse has printed help, version or what is wrong
-        return end.code if isinstance(end.code, int) else USAGE
-    if options.command is None:
-        parser.print_help(sys.stderr)
-        return USAGE
-    if options.command == "once" and options.adopt and not options.apply:
-        print("confsync once: error: --adopt needs --apply", file=sys.stderr)  # noqa: T201
-        return USAGE
-    try:
-        return _show(_perform(options))
-    except BaseException as error:  # noqa: BLE001 - the place where everything ends
-        return _explain(error, debug=options.debug)
+        code = end.code if isinstance(end.code, int) else USAGE
+    finally:
+        out, err = sys.stdout.getvalue(), sys.stderr.getvalue()
+        sys.stdout, sys.stderr = ours
+    if options is not None and options.command is None:
+        return None, "", parser.format_help(), USAGE
+    if options is not None and options.command == "once" and options.adopt and not options.apply:
+        return None, "", "confsync once: error: --adopt needs --apply\n", USAGE
+    return options, out, err, code
 
 
 def _perform(options: "argparse.Namespace") -> "Printed":
@@ -81,19 +97,26 @@ def _color(options: "argparse.Namespace") -> bool:
         not options.no_color
         and not os.environ.get("NO_COLOR")
         and os.environ.get("TERM") != "dumb"
+        and sys.stdout is not None
         and sys.stdout.isatty()
     )
 
 
-def _show(printed: "Printed") -> int:
-    """Print what a command gave; returns the exit code."""
-    if printed.err:
-        _complain(printed.err)
-    return _print(printed.out, printed.exit_code)
+def _show(out: str, err: str, exit_code: int) -> int:
+    """Print what a command gave, an error last so that it stays in sight; returns the exit code."""
+    code = _print(out, exit_code)
+    if err:
+        _complain(err)
+    return code
 
 
 def _print(text: str, exit_code: int) -> int:
     """Write to standard output; returns `exit_code`, or another one when that cannot be done."""
+    if not text:
+        return exit_code
+    if sys.stdout is None:  # closed before we began
+        _complain("confsync: error: cannot write the output: standard output is closed\n")
+        return CANNOT_WRITE
     try:
         reconfigure = getattr(sys.stdout, "reconfigure", None)
         if reconfigure:  # whatever the locale can't say is escaped
@@ -140,6 +163,8 @@ def _worst(error: BaseException) -> BaseException:
 
 
 def _complain(text: str) -> None:
+    if sys.stderr is None:
+        return
     try:
         sys.stderr.write(text)
         sys.stderr.flush()

@@ -176,10 +176,12 @@ def _closing(report: CycleReport, *, applied: bool, color: bool) -> str:
         about += f", {len(report.holds)} held"
     if report.problems:
         about += f", {count(len(report.problems), 'problem')}"
-    style, hint = "green", ""
+    style, hint, word = "green", "", report.outcome.value
     match report.outcome:
         case Outcome.FAILED:
             style = "red"
+            if report.reasons and not applied:
+                word = "would fail"  # a plan was made, and only tried
             hint = f"; in stage {report.failed_stage}" if report.failed_stage else ""
         case Outcome.WOULD_CHANGE:
             style = "yellow"
@@ -190,7 +192,7 @@ def _closing(report: CycleReport, *, applied: bool, color: bool) -> str:
             style = "yellow"
         case _:
             pass
-    return paint(f"{report.outcome.value}: {about}{hint}", style, color=color) + "\n"
+    return paint(f"{word}: {about}{hint}", style, color=color) + "\n"
 
 
 def count(number: int, noun: str) -> str:

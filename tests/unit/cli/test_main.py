@@ -173,6 +173,30 @@ class TestUsage:
         assert "error: " in said.err
 
     @pytest.mark.parametrize(
+        ("argv", "code"),
+        [(["--version"], 0), (["--no-color", "--version"], 0), (["check", "--help"], 0), ([], 2)],
+    )
+    @pytest.mark.parametrize(
+        ("where", "instead"),
+        [("> /dev/full", 73), ("| nobody", 141), (">&-", 73), ("2>&-", None)],
+    )
+    def test_help_and_version_where_nobody_can_read_them(
+        self, argv: list[str], code: int, where: str, instead: int | None
+    ) -> None:
+        """A script that closes or fills the output gets an exit code, never a traceback."""
+        command = [*PYTHON, "-m", "confsync", *argv]
+        if where == "| nobody":
+            read, write = os.pipe()
+            os.close(read)
+            done = subprocess.run(command, check=False, stdout=write, stderr=subprocess.PIPE)
+            os.close(write)
+        else:
+            shell = ["sh", "-c", f'"$@" {where}', "sh", *command]
+            done = subprocess.run(shell, check=False, stderr=subprocess.PIPE)
+        assert done.returncode == (code if code or instead is None else instead)
+        assert b"Traceback" not in done.stderr
+
+    @pytest.mark.parametrize(
         ("argv", "config", "debug"),
         [
             (["status"], None, False),
