@@ -12,6 +12,7 @@ compared. See interface [guard] in docs/settings.md.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from confsync.core.selection import Selection
 from confsync.domain.catalog import Catalog, Instance, Service, Status
 from confsync.domain.status import Hold
 
@@ -91,6 +92,21 @@ class Verdict:
 def remember(catalog: Catalog, memory: Memory, now: float) -> Memory:
     """Begin with the last good catalog of the state, as if it had been seen just now."""
     return replace(memory, passed=catalog, seen={s.name: ((now, s),) for s in catalog.services})
+
+
+def narrowed(memory: Memory, selection: Selection) -> Memory:
+    """Drop from the holds what the settings ask for no more: leaving that out is no loss."""
+
+    def only(*services: Service) -> tuple[Service, ...]:
+        return selection.select(Catalog(services=services)).services
+
+    registry = memory.registry
+    missing = only(*registry.missing) if registry else ()
+    return replace(
+        memory,
+        held={s.name: replace(h, base=s) for h in memory.held.values() for s in only(h.base)},
+        registry=replace(registry, missing=missing) if registry and missing else None,
+    )
 
 
 def judge(
@@ -245,8 +261,9 @@ class _Judgement:
         return lost >= self.limits.least and lost > self.limits.share * before
 
     def _is_back(self, base: Service, current: Service | None) -> bool:
-        there = self._count(current)
-        return there > 0 and there >= self._count(base) * (1 - self.limits.share)
+        there, before = self._count(current), self._count(base)
+        # Settings read anew may count none of what was there (other tags, other statuses).
+        return not before or (there > 0 and there >= before * (1 - self.limits.share))
 
     def _lost(self, base: Service, current: Service) -> tuple[Instance, ...]:
         there = {(i.node, i.id): i for i in current.instances}

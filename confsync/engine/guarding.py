@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from confsync.core import guards
+from confsync.core.selection import Selection
 from confsync.domain.catalog import Catalog, Status
 from confsync.engine import holds
 from confsync.engine.draft import Draft
@@ -22,8 +23,9 @@ HELD_LOOK = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """`served`: statuses that get traffic."""
+    """`selection`: what the source is asked for. `served`: statuses that get traffic."""
 
+    selection: Selection = field(default_factory=Selection)
     served: frozenset[Status] = frozenset({Status.PASSING})
     thresholds: guards.Thresholds = field(default_factory=guards.Thresholds)
 
@@ -47,15 +49,22 @@ class Guard:
         self._clock = clock
         self._memory = guards.Memory()
         self._kept = self._memory
+        self._learned = False
         self.wake = 0.0
 
     def restore(self) -> Catalog | None:
-        """Take up holds and the last good catalog, and return that. Blocking."""
-        self._memory = holds.from_plain(self._state.load("holds"))
+        """Take up holds and the last good catalog, and return that. Blocking.
+
+        Both as far as the settings ask for them by now: what an operator has left out is not lost,
+        and no consistent read would ever confirm that it is.
+        """
+        memory = holds.from_plain(self._state.load("holds"))
         catalog = self._state.load_catalog()
+        self._kept = replace(memory, passed=catalog or Catalog())
+        self._memory = guards.narrowed(memory, self._options.selection)
         if catalog is not None:
+            catalog = self._options.selection.select(catalog)
             self._memory = guards.remember(catalog, self._memory, self._clock())
-        self._kept = self._memory
         return catalog
 
     @property
@@ -94,11 +103,13 @@ class Guard:
         soon = self._clock() + HELD_LOOK
         self.wake = min(verdict.wake or soon, soon) if verdict.memory.held else 0.0
         if remember:
-            self._memory = verdict.memory
+            self._memory, self._learned = verdict.memory, True
         return verdict.catalog
 
     async def keep(self, draft: Draft) -> None:
         """Keep what was learned, once the turn is over: no change waits for this disk."""
+        if not self._learned:
+            return
         memory, kept = self._memory, self._kept
         done = True
         if (kept.held, kept.registry) != (memory.held, memory.registry):

@@ -76,9 +76,13 @@ def _templates(loaded: Loaded) -> TemplateSet:
     return TemplateFiles(options).load()
 
 
+def _selection(source: ConsulSource | FileSource) -> Selection:
+    return Selection(services=source.services, exclude=source.exclude, tags=source.tags)
+
+
 def discoverer(source: ConsulSource | FileSource) -> Discoverer:
     """Build the source of services; Consul's client is imported only where it is used."""
-    selection = Selection(services=source.services, exclude=source.exclude, tags=source.tags)
+    selection = _selection(source)
     if isinstance(source, FileSource):
         from confsync.adapters.files.services import ServicesFile  # noqa: PLC0415
 
@@ -158,6 +162,7 @@ def parts(loaded: Loaded) -> Parts:
             options=cycle.Options(
                 main=settings.target.config,
                 guard=guarding.Options(
+                    selection=_selection(settings.source),
                     served=frozenset(Status(s) for s in settings.source.status),
                     thresholds=guards.Thresholds(
                         share=guard.share,
@@ -248,10 +253,7 @@ async def check(loaded: Loaded, *, services: str | None, haproxy: bool) -> Cycle
         if services is not None:
             from confsync.adapters.files.services import ServicesFile  # noqa: PLC0415
 
-            source = loaded.settings.source
-            selection = Selection(
-                services=source.services, exclude=source.exclude, tags=source.tags
-            )
+            selection = _selection(loaded.settings.source)
             catalog: Catalog | None = await ServicesFile(Path(services), selection).fetch()
         else:
             catalog = None if loaded.file is None and haproxy else Catalog()

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from confsync.core.selection import Selection
 from confsync.domain.catalog import Catalog
 from confsync.domain.rendered import digest
 from confsync.domain.status import CycleReport, Outcome, Stage
+from confsync.engine import guarding
 from confsync.engine.cycle import Cycle, Options, Turn
 from confsync.errors import CheckUnavailable, ReloadFailed, RenderError, StateError, WriteError
 from tests.fakes import world
@@ -22,13 +24,14 @@ class World:
         self.renderer = world.Renderer()
         self.registry = world.Registry()
         self.local: set[str] = set()
+        self.selection = Selection()
         self.now = 2000.0
         self.cycle = self.restarted()
 
     def restarted(self) -> Cycle:
         """Begin anew with what the state directory has."""
         self.cycle = Cycle(
-            options=Options(main=MAIN),
+            options=Options(main=MAIN, guard=guarding.Options(selection=self.selection)),
             discoverer=self.registry,
             store=self.store,
             scratch=self.scratch,
@@ -302,6 +305,46 @@ async def test_a_hold_is_reported_survives_a_restart_and_is_confirmed(here: Worl
     report = await here.turn(catalog(web=1))
     assert (report.outcome, report.holds, report.servers) == (Outcome.RELOADED, (), 1)
     assert here.state.values["holds"] == {"services": [], "registry": None}
+
+
+async def test_services_that_new_settings_leave_out_are_no_loss(here: World) -> None:
+    await here.turn(catalog(web=6, api=4, db=3))
+    await here.turn(catalog(web=1, api=4, db=3))
+    here.selection = Selection(services=("[wad]*",), exclude=("web", "api"))
+    here.restarted()
+    report = await here.turn(catalog(db=3))
+    assert (report.holds, report.services, report.servers) == ((), 1, 3)
+    assert here.state.catalog == catalog(db=3)
+    assert here.state.values["holds"] == {"services": [], "registry": None}
+
+
+async def test_a_registry_is_held_only_as_far_as_the_settings_ask_for_it(here: World) -> None:
+    await here.turn(catalog(web=6, api=4))
+    assert (await here.turn(Catalog())).holds
+    here.selection = Selection(services=("web",))
+    here.restarted()
+    report = await here.turn(Catalog())
+    assert (report.services, report.servers) == (1, 6)
+    assert all(dropped.startswith("web ") for dropped in report.holds[0].dropped)
+    here.selection = Selection(services=("db",))
+    here.restarted()
+    assert not (await here.turn(Catalog())).holds
+
+
+async def test_a_tag_that_is_asked_for_anew_is_no_loss(here: World) -> None:
+    await here.turn(catalog(web=6))
+    await here.turn(Catalog())
+    here.selection = Selection(tags=("public",))
+    here.restarted()
+    assert not (await here.turn(Catalog())).holds
+
+
+async def test_a_dry_turn_after_new_settings_keeps_nothing(here: World) -> None:
+    await here.turn(catalog(web=6, api=4))
+    here.selection = Selection(services=("api",))
+    here.restarted()
+    await here.turn(catalog(api=4), apply=False)
+    assert here.state.catalog == catalog(web=6, api=4)
 
 
 async def test_haproxys_own_checks_release_a_hold(here: World) -> None:
