@@ -47,7 +47,7 @@ async def supervise(first: Agent, hooks: Hooks[Agent], telemetry: Telemetry) -> 
     agent = first
     try:
         while not ends.is_set():
-            hangup.clear()
+            # Not cleared here: a HUP while the old agent ended may be for newer settings.
             agent = await _one(agent, ends, hangup, hooks, telemetry)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

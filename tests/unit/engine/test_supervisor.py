@@ -25,6 +25,15 @@ class One:
         self.log.append(f"{self.name} ends")
 
 
+class Slow(One):
+    """An agent that is asked to read its settings once more while its last cycle completes."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        await super().run(stop)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0.02)
+
+
 class Broken(One):
     async def run(self, stop: asyncio.Event) -> None:
         raise SettingsError(["it broke"])
@@ -73,6 +82,13 @@ async def test_hup_hands_over() -> None:
     log = await play(One("a", log), lambda _: One("b", log), signal.SIGHUP, signal.SIGTERM)
     assert log[:6] == ["a runs", "reloading", "a ends", "b runs", "stopping", "b ends"]
     assert "settings read anew" in log
+
+
+async def test_a_hup_while_the_old_agent_ends_is_for_the_new_one() -> None:
+    log: list[str] = []
+    followers = iter([One("b", log), One("c", log)])
+    await play(Slow("a", log), lambda _: next(followers), signal.SIGHUP, signal.SIGTERM)
+    assert log[1:7] == ["reloading", "a ends", "b runs", "reloading", "b ends", "c runs"]
 
 
 async def test_hup_with_wrong_settings_changes_nothing() -> None:
