@@ -120,13 +120,13 @@ class Agent:
         """Have the next cycle let held services (or the registry) go."""
         self._released.update(services)
         self._registry = self._registry or registry
-        self._mailbox.poke("released by hand")
+        self._begin("released by hand")
 
     async def pause(self, *, paused: bool) -> None:
         """Stop or resume writing; survives a restart. Raises StateError when it cannot be kept."""
         await asyncio.to_thread(self._state.save, "paused", paused)
         self.paused = paused
-        self._mailbox.poke("paused by hand" if paused else "resumed by hand")
+        self._begin("paused by hand" if paused else "resumed by hand")
 
     @property
     def retry_in(self) -> float | None:
@@ -181,10 +181,15 @@ class Agent:
             return
         if before is None or telling.identity(before) != telling.identity(observed):
             self.cycle.observed = observed
-            self._mailbox.poke(telling.difference(before, observed))
+            self._begin(telling.difference(before, observed))
         if prints != self._prints:
             self._prints = prints
-            self._mailbox.poke("a file changed on disk")
+            self._begin("a file changed on disk")
+
+    def _begin(self, why: str) -> None:
+        """Ask for a cycle that a failed reload does not put off: its cause may be gone."""
+        self._holdoff.not_before = float("-inf")
+        self._mailbox.poke(why)
 
     async def _reconcile(self) -> None:
         while True:
@@ -203,7 +208,7 @@ class Agent:
         times = [self._holdoff.begin(), self.retry_at, self._resync_at]
         if self._patient_until != float("inf"):
             times.append(self._patient_until)
-        if self.cycle.guard.wake:
+        if self.cycle.guard.wake and self.retry_at is None:
             times.append(now + max(0.05, self.cycle.guard.wake - time.time()))
         wanted = [t for t in times if t is not None and t != float("inf")]
         return max(0.0, min(wanted) - now) if wanted else None
@@ -213,7 +218,7 @@ class Agent:
         reason = ""
         if self.retry_at is not None and self.retry_at <= now:
             self.retry_at, reason = None, "trying again"
-        elif self.cycle.guard.wake and self.cycle.guard.wake <= time.time():
+        elif self.retry_at is None and 0 < self.cycle.guard.wake <= time.time():
             self.cycle.guard.wake, reason = 0.0, _HOLD
         elif self._patient_until <= now:
             self._patient_until, reason = float("inf"), "the registry has not answered yet"
@@ -307,8 +312,11 @@ class Agent:
             first, longest = self.options.retry
             pause = min(first * 2 ** min(self._failures - 1, 20), longest)
             self.retry_at = now + pause
+            if report.failed_stage is Stage.APPLY:
+                self._holdoff.not_before = self.retry_at
         else:
             self._failures, self.retry_at = 0, None
+            self._holdoff.not_before = float("-inf")
         self._prints = await asyncio.to_thread(self._store.fingerprint, self.options.destinations)
         routine = report.outcome is Outcome.IN_STEP and report.why in _ROUTINE
         known = before is not None and before.holds == report.holds and not before.error

@@ -23,11 +23,16 @@ class Pace:
 
 @dataclass(slots=True)
 class Holdoff:
-    """Gathers changes; `due()` says when to act on them."""
+    """Gathers changes; `due()` says when to act on them.
+
+    `not_before`: a reload failed and is tried again then. Failed ones count as well where HAProxy
+    ends workers that outlived many (mworker-max-reloads), so changes alone do not ask for more.
+    """
 
     pace: Pace
     old_workers: int = 0
     reloaded: float = float("-inf")
+    not_before: float = float("-inf")
     oldest: float | None = None
     newest: float = 0.0
 
@@ -51,7 +56,10 @@ class Holdoff:
     @property
     def calm(self) -> bool:
         """Tell whether the changes came after a calm: they may be worked on while they gather."""
-        return self.oldest is not None and self.oldest >= self.reloaded + self.interval()
+        return self.oldest is not None and self.oldest >= self._free()
+
+    def _free(self) -> float:
+        return max(self.reloaded + self.interval(), self.not_before)
 
     def begin(self) -> float | None:
         """Tell when to begin to work on the changes, None without any; `due` is when to act."""
@@ -61,8 +69,7 @@ class Holdoff:
         """Tell when to act, None without a change."""
         if self.oldest is None:
             return None
-        free = self.reloaded + self.interval()
         if self.calm:
             return self.oldest + self.pace.first
         gathered = min(self.newest + self.pace.quiet, self.oldest + self.pace.ceiling)
-        return max(gathered, free)
+        return max(gathered, self._free())

@@ -146,6 +146,34 @@ async def test_a_failure_is_retried_with_growing_pauses_until_it_works(here: Her
         assert here.agent.exit_code == 0
 
 
+async def test_changes_alone_ask_for_no_further_reload_after_a_failed_one(here: Here) -> None:
+    here.haproxy.reload_error = ReloadFailed("no")
+    async with here.running(retry=(60, 60)):
+        here.publish(web=1)
+        await here.until(lambda r: r.outcome is Outcome.FAILED)
+        here.haproxy.reload_error = None
+        for count in range(2, 6):
+            here.publish(web=count)
+            await asyncio.sleep(0.05)
+        assert here.store.done.count("promote") == 1
+        here.haproxy.pid += 1  # by another hand
+        await here.until(reloaded(5))
+
+
+async def test_a_failure_is_not_tried_again_because_of_a_hold(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarding, "HELD_LOOK", 0.02)
+    async with here.running(retry=(60, 60)):
+        here.publish(web=6)
+        await here.until(reloaded(6))
+        here.haproxy.refuses = lambda _: True
+        here.publish(web=1, api=1)
+        await here.until(lambda r: r.outcome is Outcome.FAILED and bool(r.holds))
+        await asyncio.sleep(0.1)
+    assert len([r for r in here.said.reports if r.outcome is Outcome.FAILED]) == 1
+
+
 async def test_a_stop_lets_the_running_step_end(here: Here) -> None:
     async with here.running():
         here.haproxy.gate.clear()
