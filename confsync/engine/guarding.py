@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from confsync.core import guards
 from confsync.core.selection import Selection
-from confsync.domain.catalog import Catalog, Status
+from confsync.domain.catalog import Catalog, Service, Status
 from confsync.engine import holds
 from confsync.engine.draft import Draft
 from confsync.engine.keeping import keep
@@ -19,6 +19,11 @@ from confsync.ports import Discoverer, StateStore, Target
 
 HELD_LOOK = 5.0
 """Seconds between two looks at what may release a hold."""
+AT_ONCE = 8
+"""Consistent reads at once: each costs Consul's leader a round among its peers."""
+CONFIRMING = 5.0
+"""Seconds that a turn waits for all of them: one after the other, each until a registry that is cut off
+times out, they would have stopped all work and starved the watchdog."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +94,7 @@ class Guard:
         evidence = guards.Evidence(down=await self._down(), released=released, registry=registry)
         verdict = await asyncio.to_thread(self._judge, catalog, evidence)
         if verdict.due:
-            confirmed = {}
-            for name in verdict.due:
-                try:
-                    confirmed[name] = await self._discoverer.confirm(name)
-                except DiscoveryError as error:
-                    draft.note(f"no consistent read of {name!r} yet: {error}")
+            confirmed = await self._confirmed(verdict.due, draft)
             evidence = replace(evidence, confirmed=confirmed)
             verdict = await asyncio.to_thread(self._judge, catalog, evidence)
         draft.holds = verdict.holds
@@ -118,6 +118,26 @@ class Guard:
             done = await keep(draft, self._state.save_catalog, memory.passed) and done
         if done:
             self._kept = memory
+
+    async def _confirmed(self, names: tuple[str, ...], draft: Draft) -> dict[str, Service]:
+        """Read services consistently, in bounded time: who has no answer stays held."""
+        found: dict[str, Service] = {}
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def read(name: str) -> None:
+            async with slots:
+                try:
+                    found[name] = await self._discoverer.confirm(name)
+                except DiscoveryError as error:
+                    draft.note(f"no consistent read of {name!r} yet: {error}")
+
+        try:
+            async with asyncio.timeout(CONFIRMING), asyncio.TaskGroup() as group:
+                for name in names:
+                    group.create_task(read(name), name=f"confirm {name}")
+        except TimeoutError:
+            draft.note(f"no consistent read of all that is held within {CONFIRMING:g} s")
+        return found
 
     def _judge(self, catalog: Catalog, evidence: guards.Evidence) -> guards.Verdict:
         return guards.judge(

@@ -274,6 +274,7 @@ class Registry:
         self.tell: Callable[[SourceState], None] | None = None
         self.ready = asyncio.Event()
         self.confirmed: dict[str, Service] = {}
+        self.silent: set[str] = set()
         self.asked: list[str] = []
         self.closed = False
 
@@ -289,6 +290,8 @@ class Registry:
 
     async def confirm(self, name: str) -> Service:
         self.asked.append(name)
+        if name in self.silent:
+            await asyncio.Event().wait()
         if name not in self.confirmed:
             raise Unavailable("no leader")
         return self.confirmed[name]

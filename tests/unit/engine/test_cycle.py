@@ -1,11 +1,12 @@
 """One turn, stage by stage, in a world in memory."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
 from confsync.core.selection import Selection
-from confsync.domain.catalog import Catalog
+from confsync.domain.catalog import Catalog, Service
 from confsync.domain.rendered import digest
 from confsync.domain.status import CycleReport, Outcome, Stage
 from confsync.engine import guarding
@@ -305,6 +306,22 @@ async def test_a_hold_is_reported_survives_a_restart_and_is_confirmed(here: Worl
     report = await here.turn(catalog(web=1))
     assert (report.outcome, report.holds, report.servers) == (Outcome.RELOADED, (), 1)
     assert here.state.values["holds"] == {"services": [], "registry": None}
+
+
+async def test_a_registry_that_is_cut_off_stops_no_turn(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarding, "CONFIRMING", 0.05)
+    many = {f"s{n:02}": 3 for n in range(20)}
+    await here.turn(catalog(web=1, **many))
+    await here.turn(catalog(web=1))
+    here.now += 60
+    here.registry.confirmed = {name: Service(name=name) for name in many}
+    here.registry.silent = {"s00", "s01"}
+    async with asyncio.timeout(5):
+        report = await here.turn(catalog(web=1))
+    assert [h.service for h in report.holds] == ["s00", "s01"]
+    assert "no consistent read of all that is held within 0.05 s" in report.notes
 
 
 async def test_services_that_new_settings_leave_out_are_no_loss(here: World) -> None:
