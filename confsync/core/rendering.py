@@ -13,7 +13,7 @@ from types import TracebackType
 import jinja2
 from jinja2.exceptions import SecurityError
 
-from confsync.core import filters, isolation, quoting, sandbox, views
+from confsync.core import effort, filters, isolation, quoting, sandbox, views
 from confsync.core.untrusted import Opaque, Refusal, Refusals, shown
 from confsync.domain.loadbalancer import Backend, LoadBalancer, Problem
 from confsync.domain.rendered import Language, RenderedConfig, RenderedFile, Template, TemplateSet
@@ -59,6 +59,7 @@ class Renderer:
     """Renders one set of templates; compiles each on first use. Safe to use from any thread.
 
     `version`: confsync's. `stats_socket`, `target`: the target's settings, as templates see them.
+    `steps`: of loops and calls that one template may take.
     """
 
     def __init__(
@@ -68,8 +69,10 @@ class Renderer:
         version: str,
         stats_socket: str = "",
         target: str = "socket",
+        steps: int = effort.MOST_STEPS,
     ) -> None:
         self._templates = templates
+        self._steps = steps
         self._facts = {
             "confsync": views.Facts("confsync", {"version": version}),
             "target": views.Facts("target", {"type": target, "stats_socket": stats_socket}),
@@ -181,7 +184,8 @@ class Renderer:
                 "path": self._path,
                 "vars": views.Variables(template.variables, template.name),
             }
-            text = "".join(compiled.root_render_func(compiled.new_context(names)))
+            with effort.bounded(self._steps):
+                text = effort.gathered(compiled.root_render_func(compiled.new_context(names)))
         except _ANY as error:
             raise _render_error(error, template) from error
         return text if text.endswith("\n") else text + "\n"

@@ -5,7 +5,7 @@ filters.py; which files are rendered, in rendering.py.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 import jinja2
@@ -13,7 +13,7 @@ from jinja2 import nodes, sandbox
 from jinja2.runtime import Context
 from jinja2.visitor import NodeTransformer
 
-from confsync.core import filters, views
+from confsync.core import effort, filters, views
 from confsync.core.filters import NoItem
 from confsync.core.untrusted import Opaque, Placeholder, Refusing
 from confsync.domain.rendered import Language
@@ -33,7 +33,14 @@ _OF_DICTS = frozenset({"get", "items", "keys", "values"})
 class _Rewriter(NodeTransformer):
     """Route what Jinja2 compiles to bare Python through our filters and tests."""
 
-    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802 - Jinja2's names
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - Jinja2's names
+        """`for x in y`."""
+        self.generic_visit(node)
+        place: dict[str, Any] = {"lineno": node.lineno, "environment": node.environment}
+        node.iter = nodes.Filter(node.iter, "walked", [], [], None, None, **place)
+        return node
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
         """`x in y`."""
         self.generic_visit(node)
         if len(node.ops) != 1 or node.ops[0].op not in {"in", "notin"}:
@@ -69,6 +76,23 @@ class _Rewriter(NodeTransformer):
     visit_EvalContextModifier = visit_ScopedEvalContextModifier = _no_escaping  # noqa: N815
 
 
+@jinja2.pass_context  # not for the context: it keeps Jinja2 from doing it once, when it compiles
+def _walked(_: Context, values: Any) -> Any:
+    """Count what a loop goes over: all at once where that is known, else as it goes."""
+    if isinstance(values, Refusing | jinja2.Undefined):
+        return values
+    if isinstance(values, Sized):
+        effort.spend(1 + len(values))
+        return values
+    return _counted(values)
+
+
+def _counted(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        effort.spend()
+        yield value
+
+
 class Environment(sandbox.SandboxedEnvironment):
     """The environment of all templates of one language."""
 
@@ -85,7 +109,7 @@ class Environment(sandbox.SandboxedEnvironment):
             autoescape=False,
             extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
         )
-        self.filters = filters.of_language(language)
+        self.filters = {**filters.of_language(language), "walked": _walked}
         self.tests = dict(filters.TESTS)
         del self.globals["lipsum"]  # random
         self.binop_table |= {"*": filters.multiplied, "**": filters.power}
@@ -182,6 +206,7 @@ class Environment(sandbox.SandboxedEnvironment):
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call; an error about an opaque argument is a refusal."""
+        effort.spend()
         if isinstance(obj, Placeholder):
             return obj
         try:
