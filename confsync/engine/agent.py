@@ -6,6 +6,7 @@ completes first.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -290,12 +291,17 @@ class Agent:
         """Find a catalog to go on with while the registry is silent.
 
         The last good one; else, where HAProxy has no configuration at all, an empty one, so that it
-        can start.
+        can start. One that runs has no need of that, and would lose what it serves.
         """
         if self._last_good is not None:
             return self._last_good, False
         there = await asyncio.to_thread(self._store.fingerprint, (self.options.main,))
-        return (None, False) if there[0] is not None else (Catalog(), True)
+        if there[0] is not None:
+            return None, False
+        with contextlib.suppress(ConfsyncError):  # the cycle will meet it again, and tell
+            if (await self._target.observe()).running:
+                return None, False
+        return Catalog(), True
 
     async def _after(self, report: CycleReport) -> None:
         if report.outcome is Outcome.SUPERSEDED:

@@ -214,6 +214,16 @@ async def test_without_a_catalog_a_configuration_that_is_there_stays(here: Here)
     assert here.store.disk == {MAIN: "theirs\n"}
 
 
+async def test_a_haproxy_that_runs_is_not_emptied_for_want_of_a_file(here: Here) -> None:
+    async with here.running():
+        report = await here.until(lambda r: r.outcome is Outcome.WAITING)
+        assert "no last good catalog" in report.notes[0]
+        assert here.store.disk == {}
+        here.haproxy.running = False
+        await here.until(lambda r: r.outcome is Outcome.WRITTEN)
+    assert here.haproxy.reloads == 0
+
+
 async def test_what_others_do_to_haproxy_is_noticed(here: Here) -> None:
     async with here.running():
         here.publish(web=2)
