@@ -32,6 +32,8 @@ STUCK = 150.0
 
 _HOLD, _RESYNC = "a hold is looked at", "resync"
 _ROUTINE = frozenset({_HOLD, _RESYNC})
+_WROTE = frozenset({Outcome.WRITTEN, Outcome.RELOADED})
+_WRITING = frozenset({Stage.WRITE, Stage.APPLY, Stage.VERIFY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,7 +325,10 @@ class Agent:
         else:
             self._failures, self.retry_at = 0, None
             self._holdoff.not_before = float("-inf")
-        self._prints = await asyncio.to_thread(self._store.fingerprint, self.options.destinations)
+        # Where nothing was written, a file that changed during the turn is still news to the tick.
+        if self._prints is None or report.outcome in _WROTE or report.failed_stage in _WRITING:
+            files = self.options.destinations
+            self._prints = await asyncio.to_thread(self._store.fingerprint, files)
         routine = report.outcome is Outcome.IN_STEP and report.why in _ROUTINE
         known = before is not None and before.holds == report.holds and not before.error
         self._telemetry.cycle(report, news=not (routine and known))

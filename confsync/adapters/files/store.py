@@ -60,10 +60,14 @@ class FileStore:
         self._prepared: Staged | None = None
         self._ahead: tuple[Entry, ...] = ()
         """What the journal says already, written by `prepare` and not yet begun."""
+        self._seen: dict[str, str | None] = {}
+        """Digests of what was read last, which is what the engine decided on."""
 
     def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
         """Read what is there now (None: absent). Raises WriteError when it may not be read."""
-        return {d: dest.read(d) for d in destinations}
+        found = {d: dest.read(d) for d in destinations}
+        self._seen = {d: None if text is None else digest(text) for d, text in found.items()}
+        return found
 
     def fingerprint(self, destinations: tuple[str, ...]) -> Fingerprint:
         """Tell cheaply whether something changed: stat only (None: absent or not to be seen)."""
@@ -110,15 +114,16 @@ class FileStore:
     def promote(self, staged: Staged) -> None:
         """Make the staged files live: all or, on an error, none. Keeps the previous set.
 
-        Also without any staged file: `restore` then finds nothing to put back. Raises WriteError;
-        the staged files are gone either way.
+        Also without any staged file: `restore` then finds nothing to put back. Raises WriteError,
+        also for a file that another hand has changed since it was read; the staged files are gone
+        either way.
         """
         try:
             if self._prepared is not staged:
                 staging.sync_staged(staged.paths)
             self._promote(staged)
         finally:
-            self._prepared, self._ahead = None, ()
+            self._prepared, self._ahead, self._seen = None, (), {}
             staging.clear(staged.paths.values())
 
     def settle(self) -> None:
@@ -182,6 +187,7 @@ class FileStore:
 
     def _promote(self, staged: Staged) -> None:
         now = {f.destination: dest.present(f.destination) for f in staged.config.files}
+        self._refuse_unseen(staged, now)
         entries = _entries(staged, now)
         before = None if self._ahead else self._load_journal()
         if not self._ahead or self._ahead != entries:
@@ -203,6 +209,20 @@ class FileStore:
             self._take_back(done, now, before, error)
             raise
         faults.point("after-promote")
+
+    def _refuse_unseen(self, staged: Staged, now: Mapping[str, dest.Present | None]) -> None:
+        """Refuse to replace what nobody has looked at: it would be lost without a word."""
+        for destination in staged.paths:
+            if self._seen.get(destination, _digest(now[destination])) == _digest(now[destination]):
+                continue
+            if self._ahead:
+                with dest.errors_at(self._journal.path):
+                    self._journal.remove()
+            raise dest.refused(
+                Path(destination),
+                "another hand changed it while its replacement was checked",
+                "the next try looks at the change first",
+            )
 
     def _take_back(
         self,

@@ -248,6 +248,23 @@ async def test_an_edit_on_disk_is_noticed_and_replaced(here: Here) -> None:
         assert here.store.kept == {f"foreign{MAIN}": "by hand\n"}
 
 
+async def test_an_edit_during_a_turn_that_writes_nothing_is_noticed(here: Here) -> None:
+    async with here.running(retry=(60, 60)):
+        here.publish(web=2)
+        await here.until(reloaded(2))
+
+        def refuse(_: object) -> bool:
+            here.haproxy.refuses = lambda _: False
+            here.store.now = 5
+            here.store.put(MAIN, "by hand\n")
+            return True
+
+        here.haproxy.refuses = refuse
+        here.publish(web=3)
+        await here.until(reloaded(3))
+    assert here.store.kept == {f"foreign{MAIN}": "by hand\n"}
+
+
 async def test_pause_is_kept_and_resume_applies(here: Here) -> None:
     async with here.running():
         await here.agent.pause(paused=True)

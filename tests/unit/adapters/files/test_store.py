@@ -396,6 +396,25 @@ def test_an_edit_after_the_preparation_is_what_a_restore_puts_back(site: Site) -
     assert (site.folder / MAIN).read_text() == "by hand\n"
 
 
+@pytest.mark.parametrize("ahead", [True, False])
+def test_an_edit_since_it_was_read_is_not_replaced(site: Site, ahead: bool) -> None:
+    store = site.store()
+    site.promote(store, "old")
+    store.read(site.destinations)
+    staged = store.stage(site.config("new"), site.destinations)
+    if ahead:
+        store.prepare(staged)
+    (site.folder / MAIN).write_text("by hand\n")
+    with pytest.raises(WriteError, match="another hand changed it"):
+        store.promote(staged)
+    assert site.words() == ["by", "old", "old"]
+    assert site.strays() == []
+    assert not (site.state / "journal.json").exists()
+    store.read(site.destinations)
+    site.promote(store, "new")
+    assert site.words() == ["new", "new", "new"]
+
+
 def test_preparing_on_top_of_an_unconfirmed_promotion_keeps_the_way_back(site: Site) -> None:
     store = site.store()
     site.promote(store, "old")
