@@ -51,7 +51,8 @@ bench: setup ## speed, as ratios within one run; figures into benchmarks/results
 	$(RUN) python -m benchmarks.run
 
 docs: setup ## make the generated pages anew
-	$(RUN) python -m confsync.settings.page
+	@$(RUN) python -c 'from confsync.settings import page; page.write()' > docs/settings.md.new
+	@mv docs/settings.md.new docs/settings.md
 
 build: setup ## wheel and sdist
 	$(UV) build

@@ -11,6 +11,9 @@ from confsync.domain.loadbalancer import Problem
 from confsync.domain.printable import printable
 from confsync.domain.status import Hold
 
+REGISTRY = "the registry"
+"""How the agent names the hold of the registry as a whole."""
+
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -56,7 +59,8 @@ def release(reply: Mapping[str, Any], *, now: float) -> str:
     """Show what was let go, or what is held."""
     released = _texts(reply, "released")
     if released:
-        return f"let go with the next cycle: {', '.join(map(output.quoted, released))}\n"
+        names = (each if each == REGISTRY else output.quoted(each) for each in released)
+        return f"let go with the next cycle: {', '.join(names)}\n"
     held = [
         f"{output.hold(each, command='confsync release')}\n    for {span(now - each.since)} so far"
         for each in _holds(reply)

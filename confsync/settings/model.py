@@ -115,8 +115,9 @@ class Template(Table):
     """The permissions of a new file. Owner, mode and attributes of an existing one are kept."""
 
     vars: kinds.Variables = Field(default={})
-    """What the template sees as `vars`. The built-in one knows `bind`, `domain`, `stats_bind`,
-    `stats_user`, `stats_password_file` and `hard_stop_after` (`"10m"`)."""
+    """What the template sees as `vars`. The built-in set knows `bind`, `domain`, `stats_bind`,
+    `stats_user`, `stats_password_file`, `hard_stop_after` (`"10m"`), `user`, `group`, `chroot` and
+    `log`, and no other."""
 
     @property
     def permissions(self) -> int:

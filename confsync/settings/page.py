@@ -1,6 +1,6 @@
 """Makes docs/settings.md from model.py, so that the page cannot say anything else.
 
-    python -c "from confsync.settings import page; page.write()" > docs/settings.md
+    make docs
 
 The texts are the docstrings under each key; only this module reads source code, when asked to.
 """

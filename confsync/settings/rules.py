@@ -1,15 +1,18 @@
 """Rules between tables, tried on the values as written, so that they show with all other faults."""
 
+import difflib
 import os
 from collections.abc import Iterator
 from typing import Any
 
-from confsync.settings import faults, sources
+from confsync.core import builtin
+from confsync.settings import faults, kinds, sources
 
 
 def broken(merged: dict[str, Any], base: str) -> Iterator[faults.Fault]:
     """Find what breaks a rule. `base`: the folder that relative paths start from."""
     yield from _no_docker(merged)
+    yield from _known_variables(merged)
     yield from _one_template_a_destination(merged, base)
 
 
@@ -22,6 +25,26 @@ def _no_docker(merged: dict[str, Any]) -> Iterator[faults.Fault]:
             what="this version has no docker target yet",
             remedy='use "socket" with sockets on a shared volume, or "systemd"',
         )
+
+
+def _known_variables(merged: dict[str, Any]) -> Iterator[faults.Fault]:
+    """A built-in template reads what it knows: a misspelt `bind` would have the default instead."""
+    templates = merged.get("template")
+    known = (*builtin.BUILTIN_VARS, "stats_password_file")
+    for index, template in enumerate(templates if isinstance(templates, list) else ()):
+        values = template if isinstance(template, dict) else {}
+        given, source = values.get("vars"), values.get("source")
+        if not isinstance(source, str) or not source.startswith(kinds.BUILTIN):
+            continue
+        for name in given if isinstance(given, dict) else ():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                yield faults.Fault(
+                    path=("template", index, "vars", name),
+                    secret=True,
+                    what="is no variable of the built-in templates",
+                    remedy=f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}",
+                )
 
 
 def _one_template_a_destination(merged: dict[str, Any], base: str) -> Iterator[faults.Fault]:

@@ -103,7 +103,7 @@ class ServicesFile:
             try:
                 catalog = await asyncio.to_thread(self._load)
             except Unavailable as error:
-                self._tell(tell, str(error), notes)
+                self._tell(tell, f"{error}; the last good services stay", notes)
                 # the same bytes are as wrong as before; anything else may pass by itself
                 self._stamp = stamp if isinstance(error.__cause__, ValueError) else None
                 return
@@ -141,9 +141,7 @@ class ServicesFile:
                 remedy=why.remedy,
             ) from error
         except ValueError as error:
-            raise Unavailable(
-                f"{self._path}: {error}", remedy="the last good services stay until it is right"
-            ) from error
+            raise Unavailable(f"{self._path}: {error}", remedy="correct the file") from error
         return self._selection.select(catalog)
 
     def _bytes(self) -> bytes:

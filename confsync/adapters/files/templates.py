@@ -90,7 +90,7 @@ class TemplateFiles:
         return tuple(found)
 
     def _load(self, option: TemplateOption, faults: list[str]) -> Template | None:
-        key = f'template.source = "{option.source}"'
+        key = f'[[template]] source = "{option.source}"'
         path = self._path(option)
         if path is None:
             known = ", ".join(b.name for b in builtin.BUILTINS)
@@ -127,7 +127,8 @@ class TemplateFiles:
             data = path.read_bytes()
         except OSError as error:
             reason = reasons.explain(error, path)
-            faults.append(f"{key}: {path}: {reason.what}; {reason.remedy or 'make it readable'}")
+            where = "" if f'"{path}"' in key else f" {path}:"
+            faults.append(f"{key}:{where} {reason.what}; {reason.remedy or 'make it readable'}")
             return None
         if len(data) > _LARGEST:
             faults.append(f"{key}: {path} has {len(data)} bytes, at most {_LARGEST} are read")
@@ -148,7 +149,7 @@ class TemplateFiles:
         for name, value in tuple(variables.items()):
             if not name.endswith(_FILE_KEY):
                 continue
-            key = f'template.vars.{name} = "{value}"'
+            key = f'[template.vars] {name} = "{value}"'
             if not isinstance(value, str):
                 faults.append(f"{key}: not the path of a file; write it in quotes")
             elif value:
@@ -222,7 +223,7 @@ def _with_companions(options: TemplateOptions) -> tuple[TemplateOption, ...]:
 def _shared_destinations(templates: list[Template]) -> list[str]:
     first: dict[str, Template] = {}
     return [
-        f'template.destination = "{t.destination}": {t.name} and {first[t.destination].name} '
+        f'[[template]] destination = "{t.destination}": {t.name} and {first[t.destination].name} '
         "would both write it; give one another destination"
         for t in templates
         if first.setdefault(t.destination, t) is not t

@@ -125,8 +125,8 @@ class Socket:
         if self._master:
             words = MASTER_WORDS.format(path=self.path)
             return (
-                f"start HAProxy with `-W {words}`; under Debian's unit: `EXTRAOPTS={words}` in "
-                "/etc/default/haproxy; or set target.master_socket"
+                f"start HAProxy with `-W {words}`; under Debian's unit: "
+                f'`EXTRAOPTS="{words}"` in /etc/default/haproxy; or set target.master_socket'
             )
         line = STATS_LINE.format(path=self.path)
         return (

@@ -92,7 +92,8 @@ def read(pid: int, proc: Path = Path("/proc")) -> MasterCommand | None:
     if environment is None:
         notes.append(
             f"HAProxy's environment may not be read (/proc/{pid}/environ): ${{VARIABLES}} in the "
-            "configuration are checked with confsync's own; run confsync as root"
+            "configuration are checked with confsync's own; run confsync as root (in a container: "
+            "with CAP_SYS_PTRACE)"
         )
     program = _link(folder / "exe")
     return MasterCommand(

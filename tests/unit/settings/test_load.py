@@ -230,6 +230,23 @@ zzzz = 1
 
 
 class TestFaults:
+    def test_a_variable_that_no_builtin_template_reads(self, folder: Path) -> None:
+        """Else a misspelt `bind` would listen on the default port, without a word."""
+        head = '[[template]]\nsource = "%s"\ndestination = "x.cfg"\n[template.vars]\n'
+        variables = 'bin = ":81"\nstats_password_file = "p"\nxyz = 1\n'
+        assert faults(head % "builtin:haproxy.cfg" + variables, folder) == [
+            (
+                "confsync.toml:5: [template.vars] bin: is no variable of the built-in templates;"
+                " did you mean bind?"
+            ),
+            (
+                "confsync.toml:7: [template.vars] xyz: is no variable of the built-in templates;"
+                " known are bind, domain, stats_bind, stats_user, stats_password, hard_stop_after,"
+                " user, group, chroot, log, stats_password_file"
+            ),
+        ]
+        assert good(head % "own.cfg.j2" + variables, folder).settings.template[0].vars["xyz"] == 1
+
     def test_all_at_once_each_with_line_key_value_and_remedy(self, folder: Path) -> None:
         assert faults(ALL_WRONG, folder, {"CONFSYNC_LOG__LEVEL": "loud"}) == [
             (

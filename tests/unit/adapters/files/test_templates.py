@@ -130,13 +130,13 @@ def test_all_faults_are_told_at_once_with_key_file_and_remedy(tmp_path: Path) ->
         )
     )
     texts = [
-        f'template.source = "gone.j2": {tmp_path}/gone.j2: it does not exist; create it',
-        f'template.source = "latin.j2": {tmp_path}/latin.j2:2: not UTF-8; save it as UTF-8',
-        'template.source = "builtin:nginx.conf": there is no such built-in template; known are',
+        f'[[template]] source = "gone.j2": {tmp_path}/gone.j2: it does not exist; create it',
+        f'[[template]] source = "latin.j2": {tmp_path}/latin.j2:2: not UTF-8; save it as UTF-8',
+        '[[template]] source = "builtin:nginx.conf": there is no such built-in template; known are',
         "folder.j2 is not a regular file",
-        f'template.vars.a_password_file = "none": {tmp_path}/none: it does not exist',
-        'template.vars.b_password_file = "empty": the file is empty; write',
-        'template.vars.c_password_file = "1": not the path of a file',
+        f'[template.vars] a_password_file = "none": {tmp_path}/none: it does not exist',
+        '[template.vars] b_password_file = "empty": the file is empty; write',
+        '[template.vars] c_password_file = "1": not the path of a file',
     ]
     assert len(told) == len(texts)
     for text, line in zip(texts, told, strict=True):

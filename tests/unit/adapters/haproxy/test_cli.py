@@ -46,7 +46,7 @@ async def test_a_missing_stats_socket_names_the_line_to_add() -> None:
 async def test_a_missing_master_socket_names_the_option_to_add() -> None:
     with pytest.raises(errors.TargetUnavailable) as caught:
         await cli.Socket("/run/nowhere.sock", master=True).ask("show proc")
-    assert "EXTRAOPTS=-S /run/nowhere.sock" in caught.value.remedy
+    assert 'EXTRAOPTS="-S /run/nowhere.sock"' in caught.value.remedy
 
 
 async def test_a_socket_that_nobody_listens_on_is_refused(tmp_short: Path) -> None:

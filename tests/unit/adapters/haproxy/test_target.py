@@ -79,7 +79,7 @@ async def test_no_master_socket_still_runs_and_says_what_to_do(tmp_short: Path) 
     assert (observed.reloads, observed.failed) == (-1, -1)
     (note,) = observed.notes
     assert "reloads have no proof" in note
-    assert f"EXTRAOPTS=-S {fake.master_socket}" in note
+    assert f'EXTRAOPTS="-S {fake.master_socket}"' in note
 
 
 async def test_no_stats_socket_is_read_through_the_master(tmp_short: Path) -> None:
