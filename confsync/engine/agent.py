@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from confsync.domain.catalog import Catalog
 from confsync.domain.status import CycleReport, Outcome, SourceState, Stage
@@ -93,6 +93,7 @@ class Agent:
         self._seen: object = None
         self._prints: object = None
         self._last_error = ""
+        self._carried: tuple[str, ...] = ()
 
     async def run(self, stop: asyncio.Event, *extra: Callable[[], Awaitable[None]]) -> None:
         """Work until `stop` is set; `extra` are further tasks of the same group."""
@@ -307,9 +308,13 @@ class Agent:
 
     async def _after(self, report: CycleReport) -> None:
         if report.outcome is Outcome.SUPERSEDED:
-            self._reasons.append(report.why)
+            # The next turn tells what happened once in this one: a hold that ended, an edit kept.
+            self._reasons.extend(report.why.split("; "))
+            self._carried = (*self._carried, *report.notes)
             self._telemetry.cycle(report, news=False)
             return
+        report = replace(report, notes=tuple(dict.fromkeys((*self._carried, *report.notes))))
+        self._carried = ()
         now = time.monotonic()
         before, self.report = self.report, report
         reloaded = Stage.APPLY in report.stages

@@ -133,6 +133,25 @@ async def test_changes_after_a_calm_are_gathered_while_the_first_is_worked_on(he
     assert superseded[0].servers == 1
 
 
+async def test_what_a_superseded_turn_saw_once_is_told_by_the_next(here: Here) -> None:
+    pace = Pace(first=0.3, quiet=0.3, ceiling=1, interval=0.01)
+    async with here.running(pace=pace):
+        here.publish(web=6)
+        await here.until(reloaded(6))
+        here.publish(web=1)
+        await here.until(lambda r: bool(r.holds))
+        checks = here.haproxy.checks
+        here.publish(web=4)
+        async with asyncio.timeout(5):
+            while here.haproxy.checks == checks:
+                await asyncio.sleep(0.005)
+        here.publish(web=5)
+        report = await here.until(reloaded(5))
+    assert [r.servers for r in here.said.reports if r.outcome is Outcome.SUPERSEDED] == [4]
+    assert "hold ended: web: it has come back" in report.notes
+    assert report.why == "the registry changed"
+
+
 async def test_a_failure_is_retried_with_growing_pauses_until_it_works(here: Here) -> None:
     here.haproxy.reload_error = ReloadFailed("no")
     async with here.running():
