@@ -6,6 +6,7 @@
 not understood means reload.
 """
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -65,14 +66,19 @@ def loaded(
 
 def disagreement(main_text: str, servers: tuple[ServerState, ...]) -> str:
     """Say where the running servers differ from the literal server lines of a text ("" if not)."""
-    running = {(s.backend, s.server): (s.address, s.port) for s in servers}
+    running = {(s.backend, s.server): (_canonical(s.address), s.port) for s in servers}
     for line in text.server_lines(main_text):
         there = running.get((line.proxy, line.server))
         if there is None:
             return f"server {line.proxy}/{line.server} of the file does not run"
-        if naming.is_ip(line.address) and there != (line.address, line.port):
+        if naming.is_ip(line.address) and there != (_canonical(line.address), line.port):
             return f"server {line.proxy}/{line.server} runs with {there[0]}:{there[1]}"
     return ""
+
+
+def _canonical(address: str) -> str:
+    """Spell an IP address as Python does: HAProxy shows `2001:db8::1` for `2001:DB8::0:1`."""
+    return str(ipaddress.ip_address(address)) if naming.is_ip(address) else address
 
 
 def plan(

@@ -37,6 +37,7 @@ PROXY_KEYWORDS = frozenset({"frontend", "backend", "listen", "defaults"})
 
 _WORD = re.compile(r"""(?:[^\s"'\\#]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""")
 _PORT = re.compile(r"\A[0-9]{1,5}\Z")
+_ODD = re.compile(r"""["'\\$]""")
 _PLAIN = re.compile(r"""^[^"'\\#]*$""")
 
 
@@ -139,18 +140,22 @@ class ServerLine:
 
 
 def server_lines(text: str) -> tuple[ServerLine, ...]:
-    """List the literal server lines that HAProxy surely has: those outside `.if` blocks."""
+    """List the literal server lines that HAProxy surely has: those outside `.if` blocks.
+
+    Names that HAProxy would read otherwise than they are written (quotes, variables) are left out.
+    """
     found = []
+    depth = 0  # a block may hold whole sections, its first line stands in the one before
     for section in sections(text):
-        if section.keyword not in {"backend", "listen"}:
-            continue
-        depth = 0
+        proxy = section.keyword in {"backend", "listen"} and not _ODD.search(section.name)
         for line in section.lines:
             if line[0] == ".if":
                 depth += 1
             elif line[0] == ".endif":
                 depth -= 1
-            elif line[0] == "server" and len(line) > 2 and depth == 0:
+            elif not proxy or depth or line[0] != "server" or len(line) < 3:
+                continue
+            elif not _ODD.search(line[1]):
                 for address, port in _addresses(line[2]):
                     found.append(
                         ServerLine(proxy=section.name, server=line[1], address=address, port=port)

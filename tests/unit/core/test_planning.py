@@ -212,6 +212,8 @@ def test_a_server_on_another_address_is_doubt_and_a_host_name_is_not() -> None:
     six = "backend a\n    server x [fe80::1]:80\n"
     assert planning.disagreement(six, (wrong,)) == "server a/x runs with 10.0.0.9:80"
     assert planning.disagreement(six, (replace(wrong, address="fe80::1"),)) == ""
+    spelt = "backend a\n    server x [FE80:0::1]:80\n"
+    assert planning.disagreement(spelt, (replace(wrong, address="fe80::1"),)) == ""
     one_digit = "backend a\n    server x 1.0.0.1:80\n"
     assert planning.disagreement(one_digit, (wrong,)) == "server a/x runs with 10.0.0.9:80"
 

@@ -103,6 +103,16 @@ def test_proxies_binds_and_servers() -> None:
     ]
 
 
+def test_servers_that_haproxy_may_not_have_or_names_otherwise_are_left_out() -> None:
+    config = (
+        "defaults\n"
+        ".if defined(X)\nbackend a\n server s 1.1.1.1:1\n.endif\n server t 1.1.1.1:1\n"
+        'backend b\n server "q" 1.1.1.1:1\n server ${X} 1.1.1.1:1\n server u 1.1.1.1:1\n'
+        'backend "c"\n server v 1.1.1.1:1\n'
+    )
+    assert [(s.proxy, s.server) for s in text.server_lines(config)] == [("a", "t"), ("b", "u")]
+
+
 def test_comments_and_blanks_are_no_difference() -> None:
     assert difference.equal_but_for_comments("global\n a b\n", "# x\nglobal # y\n\n  a  b\n")
     assert not difference.equal_but_for_comments("global\n a b\n", "global\n a c\n")
