@@ -214,6 +214,8 @@ class _Judgement:
                 self.ended.append(f"{name}: released by hand")
             return None, fresh if current.instances else ()
         if hold is not None:
+            # A clock that was set back must not make a hold, or below a window, last for as long.
+            hold = replace(hold, since=min(hold.since, self.now))
             if not self._tripped(hold.base, current):
                 self.ended.append(f"{name}: it has come back")
                 return None, fresh
@@ -244,7 +246,8 @@ class _Judgement:
 
     def _window(self, name: str, current: Service) -> tuple[tuple[float, Service], ...]:
         """Extend the history by `current`; drop what was replaced before the window began."""
-        history = self.memory.seen.get(name, ())
+        seen = self.memory.seen.get(name, ())
+        history = tuple((min(then, self.now), service) for then, service in seen)
         if not history or history[-1][1] != current:
             history = (*history, (self.now, current))
         begin = self.now - self.limits.window

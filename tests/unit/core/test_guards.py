@@ -319,6 +319,18 @@ def test_a_start_remembers_the_last_good_catalog_as_just_seen() -> None:
     assert [h.service for h in judge(memory, catalog(), 1001).holds] == [""]
 
 
+def test_a_clock_that_is_set_back_prolongs_neither_a_window_nor_a_hold() -> None:
+    memory = begun(service(10), now=5000)
+    memory = judge(memory, catalog(service(6)), 5001).memory
+    memory = judge(memory, catalog(service(6)), 1000).memory
+    verdict = judge(memory, catalog(service(4)), 1011)
+    assert not verdict.holds  # four of ten, but two of six within the window
+    memory = judge(begun(service(10), now=5000), catalog(service(1)), 5001).memory
+    verdict = judge(memory, catalog(service(1)), 1000)
+    assert (verdict.holds[0].since, verdict.wake) == (1000, 1060)
+    assert judge(verdict.memory, catalog(service(1)), 1060).due == ("web",)
+
+
 counts = st.dictionaries(st.sampled_from(string.ascii_lowercase[:4]), st.integers(0, 8))
 
 
