@@ -334,9 +334,8 @@ class Agent:
         if self._prints is None or report.outcome in _WROTE or report.failed_stage in _WRITING:
             files = self.options.destinations
             self._prints = await asyncio.to_thread(self._store.fingerprint, files)
-        routine = report.outcome is Outcome.IN_STEP and report.why in _ROUTINE
-        known = before is not None and before.holds == report.holds and not before.error
-        self._telemetry.cycle(report, news=not (routine and known))
+        routine = report.why in _ROUTINE and telling.same(before, report)
+        self._telemetry.cycle(report, news=not routine)
         telling.news(self._telemetry, before, report)
         self._notifier.ready()
         self._notifier.status(f"{report.outcome}: {report.error or report.why}"[:200])

@@ -4,8 +4,19 @@ import dataclasses
 
 from confsync.domain.loadbalancer import Problem
 from confsync.domain.running import Observed
-from confsync.domain.status import CycleReport
+from confsync.domain.status import CycleReport, Outcome
 from confsync.ports import Telemetry
+
+_WROTE_NOTHING = frozenset({Outcome.PAUSED, Outcome.FAILED})
+
+
+def same(before: CycleReport | None, report: CycleReport) -> bool:
+    """Tell whether a cycle only found what the one before did: in step, or paused as it was."""
+    if before is None or before.error or before.holds != report.holds:
+        return False
+    if report.outcome is Outcome.PAUSED:
+        return before.outcome is Outcome.PAUSED and before.reasons == report.reasons
+    return report.outcome is Outcome.IN_STEP
 
 
 def news(telemetry: Telemetry, before: CycleReport | None, report: CycleReport) -> None:
@@ -25,7 +36,9 @@ def news(telemetry: Telemetry, before: CycleReport | None, report: CycleReport) 
                 kept=hold.dropped,
                 release=f"confsync release {hold.service or '--registry'}",
             )
-    if report.diff:
+    # What is not replaced, for whatever reason, is found again by each try.
+    told = before is not None and before.outcome in _WROTE_NOTHING and before.diff == report.diff
+    if report.diff and not told:
         telemetry.event("warning", "edited by another hand", diff=report.diff)
 
 

@@ -300,6 +300,27 @@ async def test_pause_is_kept_and_resume_applies(here: Here) -> None:
         await here.until(reloaded(2))
 
 
+async def test_paused_with_a_hold_and_an_edit_says_each_once(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarding, "HELD_LOOK", 0.02)
+    async with here.running():
+        here.publish(web=6)
+        await here.until(reloaded(6))
+        await here.agent.pause(paused=True)
+        await here.until(lambda r: "paused by hand" in r.why)
+        here.publish(web=1, api=1)
+        here.store.put(MAIN, "by hand\n")
+        looks = 0
+        async with asyncio.timeout(8):
+            while looks < 5:
+                await asyncio.sleep(0.01)
+                looks = sum(r.why == "a hold is looked at" for r in here.said.reports)
+    told = zip(here.said.reports, here.said.news_of, strict=True)
+    assert [news for r, news in told if r.why == "a hold is looked at"][1:] == [False] * (looks - 1)
+    assert here.said.events.count(("warning", "edited by another hand")) == 1
+
+
 async def test_release_lets_a_held_service_go(here: Here) -> None:
     async with here.running():
         here.publish(web=6, api=1)
