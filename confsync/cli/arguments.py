@@ -82,7 +82,13 @@ def parser() -> argparse.ArgumentParser:
     command("resume", "End a pause.")
 
     demo = command("demo", "Show the main job on toy backends, for under a minute.")
-    demo.add_argument("--seconds", type=_seconds, default=40.0, help="of the scenario (40)")
+    demo.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=40.0,
+        metavar="SECONDS",
+        help="of the scenario, 8 at least (40)",
+    )
     demo.add_argument("--plain", action="store_true", help="lines, even on a terminal")
     demo.add_argument("--haproxy", default="", metavar="PROGRAM", help="the HAProxy to use")
     demo.add_argument("--consul", default="", metavar="PROGRAM", help="the Consul to use")
