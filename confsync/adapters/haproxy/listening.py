@@ -27,16 +27,22 @@ def same_network(pid: int) -> bool:
 
 
 def refuse_taken(main: str, new: str) -> None:
-    """Raise ReloadFailed when literal `bind` addresses that `new` adds to the file are not free."""
+    """Raise ReloadFailed when literal `bind` addresses that `new` adds to the file are not free.
+
+    A port that the file has on another address may be HAProxy's own: as another user it shares it
+    with no probe of ours, so that nothing is said of it.
+    """
     try:
         with open(main, "rb") as file:  # noqa: PTH123
             old = file.read().decode("utf-8", "surrogateescape")
     except OSError:
         old = ""
+    known = text.binds(old)
+    ports = {port for _, port in known}
     taken = [
-        f"{address or '*'}:{port} is {why}"
-        for address, port in sorted(text.binds(new) - text.binds(old))
-        if (why := _refusal(address, port))
+        f"{address or '*'}:{port} is {_REFUSED[why]}"
+        for address, port in sorted(text.binds(new, sure=True) - known)
+        if (why := _refusal(address, port)) and not (why == errno.EADDRINUSE and port in ports)
     ]
     if taken:
         raise ReloadFailed(
@@ -46,12 +52,12 @@ def refuse_taken(main: str, new: str) -> None:
         )
 
 
-def _refusal(address: str, port: int) -> str:
-    """Say why a literal address cannot be bound; "" when it can, or when that cannot be told."""
+def _refusal(address: str, port: int) -> int:
+    """Tell why a literal address cannot be bound; 0 when it can, or when that cannot be told."""
     try:
         version = 4 if address in _ANY else ipaddress.ip_address(address).version
     except ValueError:
-        return ""
+        return 0
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
@@ -60,7 +66,7 @@ def _refusal(address: str, port: int) -> str:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             probe.bind(("" if address in _ANY else address, port))
     except OverflowError:
-        return ""
+        return 0
     except OSError as error:
-        return _REFUSED.get(error.errno or 0, "")
-    return ""
+        return error.errno if error.errno in _REFUSED else 0
+    return 0

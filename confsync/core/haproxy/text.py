@@ -33,6 +33,7 @@ SECTION_KEYWORDS = frozenset(
         "acme",
     }
 )
+_ELSEWHERE = frozenset({"namespace", "transparent"})
 PROXY_KEYWORDS = frozenset({"frontend", "backend", "listen", "defaults"})
 
 _WORD = re.compile(r"""(?:[^\s"'\\#]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""")
@@ -106,19 +107,29 @@ def proxies(text: str) -> frozenset[str]:
     return frozenset(s.name for s in sections(text) if s.keyword in PROXY_KEYWORDS and s.name)
 
 
-def binds(text: str) -> frozenset[tuple[str, int]]:
+def binds(text: str, *, sure: bool = False) -> frozenset[tuple[str, int]]:
     """List address and port of all literal `bind` lines; the address is "" or "*" for any.
 
-    Ranges, variables, unix sockets and file descriptors are left out: they cannot be compared.
+    Ranges, variables, unix sockets and file descriptors are left out: they cannot be compared. `sure`:
+    only those that HAProxy surely binds as anybody would, so neither in `.if` blocks nor in another
+    network namespace nor, `transparent`, where the host has no such address.
     """
     found: set[tuple[str, int]] = set()
-    for section in sections(text):
-        if section.keyword not in {"frontend", "listen"}:
+    for section, line, always in _lines(text):
+        if section.keyword not in {"frontend", "listen"} or line[0] != "bind" or len(line) < 2:
             continue
-        for line in section.lines:
-            if line[0] == "bind" and len(line) > 1:
-                found.update(_addresses(line[1]))
+        if not sure or (always and _ELSEWHERE.isdisjoint(line)):
+            found.update(_addresses(line[1]))
     return frozenset(found)
+
+
+def _lines(text: str) -> Iterator[tuple[Section, tuple[str, ...], bool]]:
+    """Go over all lines with their section, and whether they stand outside all `.if` blocks."""
+    depth = 0  # a block may hold whole sections: its first line stands in the one before
+    for section in sections(text):
+        for line in section.lines:
+            depth += (line[0] == ".if") - (line[0] == ".endif")
+            yield section, line, depth == 0
 
 
 def _addresses(word: str) -> Iterator[tuple[str, int]]:
@@ -145,19 +156,12 @@ def server_lines(text: str) -> tuple[ServerLine, ...]:
     Names that HAProxy would read otherwise than they are written (quotes, variables) are left out.
     """
     found = []
-    depth = 0  # a block may hold whole sections, its first line stands in the one before
-    for section in sections(text):
-        proxy = section.keyword in {"backend", "listen"} and not _ODD.search(section.name)
-        for line in section.lines:
-            if line[0] == ".if":
-                depth += 1
-            elif line[0] == ".endif":
-                depth -= 1
-            elif not proxy or depth or line[0] != "server" or len(line) < 3:
-                continue
-            elif not _ODD.search(line[1]):
-                for address, port in _addresses(line[2]):
-                    found.append(
-                        ServerLine(proxy=section.name, server=line[1], address=address, port=port)
-                    )
+    for section, line, always in _lines(text):
+        if section.keyword not in {"backend", "listen"} or line[0] != "server" or len(line) < 3:
+            continue
+        if always and not _ODD.search(section.name + line[1]):
+            for address, port in _addresses(line[2]):
+                found.append(
+                    ServerLine(proxy=section.name, server=line[1], address=address, port=port)
+                )
     return tuple(found)

@@ -48,6 +48,24 @@ def test_what_the_live_file_binds_already_is_haproxys_own(main: Path, taken: int
     listening.refuse_taken(str(main), config(f"127.0.0.1:{taken}", "127.0.0.1:0"))
 
 
+def test_a_port_of_the_live_file_on_another_address_may_be_haproxys_own(
+    main: Path, taken: int
+) -> None:
+    main.write_text(config(f":{taken}"))
+    listening.refuse_taken(str(main), config(f"127.0.0.1:{taken}"))
+    with pytest.raises(ReloadFailed, match="not of this host"):
+        listening.refuse_taken(str(main), config(f"192.0.2.1:{taken}"))
+
+
+def test_what_haproxy_may_not_bind_or_binds_elsewhere_is_not_tried(main: Path, taken: int) -> None:
+    for words in (
+        f".if defined(X)\n bind 127.0.0.1:{taken}\n.endif",
+        "bind 192.0.2.1:8080 transparent",
+        f"bind 127.0.0.1:{taken} namespace other",
+    ):
+        listening.refuse_taken(str(main), f"frontend f\n{words}\n")
+
+
 def test_what_is_free_or_cannot_be_told_passes(main: Path) -> None:
     for word in ("127.0.0.1:0", "[::1]:0", "unix@/run/x", "${VIP}:80", "web.example:80", ":70000"):
         listening.refuse_taken(str(main), config(word))
