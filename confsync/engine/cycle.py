@@ -27,6 +27,8 @@ from confsync.engine.keeping import keep
 from confsync.errors import ConfsyncError, NotOurs, TargetError
 from confsync.ports import ConfigStore, Discoverer, Renders, Stager, StateStore, Target
 
+LOADING = 5.0
+"""Seconds that a turn waits for a reload that is under way."""
 _ANY = frozenset({"", "*", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 
 
@@ -247,7 +249,7 @@ class Cycle:
     async def _plan(
         self, config: RenderedConfig, balancer: LoadBalancer, draft: Draft
     ) -> tuple[Observed, dict[str, str | None], Plan]:
-        observed = await self._target.observe()
+        observed = await self._observe()
         self.observed = observed
         draft.note(*observed.notes)
         destinations = tuple(f.destination for f in config.files)
@@ -266,6 +268,15 @@ class Cycle:
             planning.plan, config, disk, loaded, main=self._options.main, balancer=balancer
         )
         return observed, disk, plan
+
+    async def _observe(self) -> Observed:
+        """Look at HAProxy, after a reload that others asked for: in it, nothing is known for sure."""
+        until = time.monotonic() + LOADING
+        while True:
+            observed = await self._target.observe()
+            if not observed.loading or time.monotonic() >= until:
+                return observed
+            await asyncio.sleep(0.05)
 
     async def _servers(self) -> tuple[ServerState, ...] | None:
         try:

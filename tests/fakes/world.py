@@ -202,6 +202,8 @@ class Haproxy:
         self.servers_error: ConfsyncError | None = None
         self.down: set[str] = set()
         self.notes: tuple[str, ...] = ()
+        self.loading = 0
+        """Looks that see a reload under way."""
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -217,6 +219,9 @@ class Haproxy:
             raise self.observe_error
         if not self.running:
             return Observed(running=False, why="no socket")
+        if self.loading:
+            self.loading -= 1
+            return Observed(running=True, loading=True)
         return Observed(
             running=True,
             version="3.0",

@@ -9,6 +9,7 @@ from confsync.core.selection import Selection
 from confsync.domain.catalog import Catalog, Service
 from confsync.domain.rendered import digest
 from confsync.domain.status import CycleReport, Outcome, Stage
+from confsync.engine import cycle as cycles
 from confsync.engine import guarding
 from confsync.engine.cycle import Cycle, Options, Turn
 from confsync.errors import CheckUnavailable, ReloadFailed, RenderError, StateError, WriteError
@@ -120,6 +121,17 @@ async def test_a_restart_by_others_is_no_reason_to_reload(here: World) -> None:
     here.haproxy.start()
     assert (await here.turn(catalog(web=2))).outcome is Outcome.IN_STEP
     assert here.haproxy.reloads == 1
+
+
+async def test_a_turn_waits_for_a_reload_that_is_under_way(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await here.turn(catalog(web=2))
+    here.haproxy.loading = 2
+    assert (await here.turn(catalog(web=2))).outcome is Outcome.IN_STEP
+    monkeypatch.setattr(cycles, "LOADING", 0.0)
+    here.haproxy.loading = 2
+    assert (await here.turn(catalog(web=2))).outcome is Outcome.RELOADED
 
 
 async def test_a_refused_candidate_leaves_everything_and_is_kept(here: World) -> None:
