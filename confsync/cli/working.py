@@ -3,13 +3,18 @@
 import argparse
 import asyncio
 import os
-from collections.abc import Mapping
+import signal
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 from confsync import errors, logs
 from confsync.cli import document, output
 from confsync.cli.printed import Printed
 from confsync.domain.status import CycleReport, Outcome
 from confsync.settings.load import Loaded, load
+
+TERMINATED = 143
+"""As a shell shows a process that SIGTERM ended."""
 
 
 def perform(options: argparse.Namespace, environ: Mapping[str, str], *, color: bool) -> Printed:
@@ -40,7 +45,7 @@ def _once(options: argparse.Namespace, environ: Mapping[str, str], *, color: boo
 
     _quiet(options)
     try:
-        report = asyncio.run(
+        report = _ended(
             assembly.once(
                 _load(options, environ, options.config),
                 apply=options.apply,
@@ -71,7 +76,7 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str], *, color: bo
     from confsync.wiring import assembly  # noqa: PLC0415
 
     _quiet(options)
-    report = asyncio.run(
+    report = _ended(
         assembly.check(
             _load(options, environ, options.config),
             services=options.services,
@@ -83,6 +88,30 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str], *, color: bo
         err=output.error(report.error, "", report.detail) if report.error else "",
         exit_code=report.exit_code,
     )
+
+
+def _ended(turn: Coroutine[Any, Any, CycleReport]) -> CycleReport:
+    """Run a turn. SIGTERM ends it as SIGINT does: what it staged, passwords too, is removed."""
+    terminated = False
+
+    async def whole() -> CycleReport:
+        task = asyncio.current_task()
+
+        def end() -> None:
+            nonlocal terminated
+            terminated = True
+            if task is not None:
+                task.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+        return await turn
+
+    try:
+        return asyncio.run(whole())
+    except asyncio.CancelledError:
+        if not terminated:
+            raise
+        raise SystemExit(TERMINATED) from None
 
 
 def _load(options: argparse.Namespace, environ: Mapping[str, str], path: str | None) -> Loaded:

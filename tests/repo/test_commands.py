@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from confsync import errors
-from confsync.cli import arguments, main
+from confsync.cli import arguments, main, working
 from confsync.engine import draft
 
 PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
@@ -57,6 +57,7 @@ def test_the_page_has_no_code_that_nothing_gives() -> None:
         draft.HELD_EXIT,
         main.INTERRUPTED,
         main.READER_GONE,
+        working.TERMINATED,
     }
     assert set(CODES) == set(TABLE.values()) | others
 

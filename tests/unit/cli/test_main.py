@@ -463,6 +463,37 @@ class TestProcess:
         out, err = child.communicate(timeout=60)
         assert (child.returncode, out, err) == (130, b"", b"")
 
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    @pytest.mark.parametrize("command", ["check", "once"])
+    def test_a_turn_that_is_ended_leaves_nothing_behind(
+        self, command: str, number: signal.Signals, code: int, folder: Path
+    ) -> None:
+        """While HAProxy checks, the candidate (with what passwords it has) lies in TMPDIR."""
+        os.mkfifo(folder / "begun")
+        (folder / "endless").write_text(
+            '#!/bin/sh\ncase $1 in -v*) echo "HAProxy version 2.6.12";;'
+            " *) echo > begun; exec sleep 100;; esac\n"
+        )
+        (folder / "endless").chmod(0o755)
+        (folder / "services.json").write_text(json.dumps(SERVICES))
+        settings = SETTINGS.replace("[target]", '[target]\nbinary = "./endless"')
+        (folder / "confsync.toml").write_text(settings)
+        temporary = folder / "tmp"
+        temporary.mkdir()
+        child = subprocess.Popen(
+            [*PYTHON, "-m", "confsync", command],
+            env={**os.environ, "TMPDIR": str(temporary)},
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        (folder / "begun").read_text()  # until the check says that it begins
+        staged = list(temporary.iterdir())
+        child.send_signal(number)
+        out, err = child.communicate(timeout=60)
+        assert (child.returncode, out, err) == (code, b"", b"")
+        assert staged
+        assert list(temporary.iterdir()) == []
+
     def test_a_reader_that_goes_away_is_no_error(self, agents: list[Agent]) -> None:
         agent(agents, STATUS)
         read, write = os.pipe()
