@@ -185,7 +185,9 @@ class Agent:
             return
         if before is None or telling.identity(before) != telling.identity(observed):
             self.cycle.observed = observed
-            self._begin(telling.difference(before, observed))
+            why = telling.difference(before, observed)
+            # A reload that was given up may have ended since: it must not ask for another at once.
+            (self._mailbox.poke if why == telling.RELOADED else self._begin)(why)
         if prints != self._prints:
             self._prints = prints
             self._begin("a file changed on disk")

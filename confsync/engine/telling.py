@@ -7,6 +7,8 @@ from confsync.domain.running import Observed
 from confsync.domain.status import CycleReport, Outcome
 from confsync.ports import Telemetry
 
+RELOADED = "HAProxy was reloaded by another hand"
+
 _WROTE_NOTHING = frozenset({Outcome.PAUSED, Outcome.FAILED})
 
 
@@ -57,7 +59,7 @@ def difference(before: Observed | None, now: Observed) -> str:
         return f"HAProxy was upgraded to {now.version}"
     if now.master_pid != before.master_pid:
         return "HAProxy was restarted"
-    return "HAProxy was reloaded by another hand"
+    return RELOADED
 
 
 def _fields(problem: Problem) -> dict[str, object]:

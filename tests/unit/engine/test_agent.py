@@ -174,9 +174,14 @@ async def test_changes_alone_ask_for_no_further_reload_after_a_failed_one(here: 
         for count in range(2, 6):
             here.publish(web=count)
             await asyncio.sleep(0.05)
+        here.haproxy.pid += 1  # the failed one has ended, too late
+        await asyncio.sleep(0.1)
         assert here.store.done.count("promote") == 1
-        here.haproxy.pid += 1  # by another hand
-        await here.until(reloaded(5))
+        here.haproxy.running = False
+        await here.until(lambda r: "HAProxy stopped" in r.why)
+        here.haproxy.start()
+        here.publish(web=6)
+        await here.until(reloaded(6))
 
 
 async def test_a_failure_is_not_tried_again_because_of_a_hold(
