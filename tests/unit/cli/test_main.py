@@ -463,8 +463,10 @@ class TestProcess:
         out, err = child.communicate(timeout=60)
         assert (child.returncode, out, err) == (130, b"", b"")
 
-    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-    @pytest.mark.parametrize("command", ["check", "once"])
+    @pytest.mark.parametrize(
+        ("command", "number", "code"),
+        [("check", signal.SIGINT, 130), ("once", signal.SIGTERM, 143)],
+    )
     def test_a_turn_that_is_ended_leaves_nothing_behind(
         self, command: str, number: signal.Signals, code: int, folder: Path
     ) -> None:
