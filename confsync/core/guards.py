@@ -153,7 +153,7 @@ class _Judgement:
             now_there = current.get(name, Service(name=name))
             if name in missing:
                 passed[name] = self._merge(missing[name], now_there)
-                seen[name] = ((self.now, missing[name]),)
+                seen[name] = ((self._since(now_there), now_there),)
                 continue
             hold, history = self._service(name, now_there)
             if hold:
@@ -216,7 +216,7 @@ class _Judgement:
         if hold is not None:
             # A clock that was set back must not make a hold, or below a window, last for as long.
             hold = replace(hold, since=min(hold.since, self.now))
-            if not self._tripped(hold.base, current):
+            if self._is_back(hold.base, current):
                 self.ended.append(f"{name}: it has come back")
                 return None, fresh
             if why := self._released(hold, current):
@@ -224,7 +224,7 @@ class _Judgement:
                 return None, fresh if current.instances else ()
             if self.now >= hold.since + self.limits.confirm and name not in self.evidence.confirmed:
                 self.due.append(name)
-            return hold, fresh
+            return hold, ((self._since(current), current),)
         history = self._window(name, current)
         largest = max((s for _, s in history), key=self._count)
         if self._tripped(largest, current):
@@ -264,9 +264,23 @@ class _Judgement:
         return lost >= self.limits.least and lost > self.limits.share * before
 
     def _is_back(self, base: Service, current: Service | None) -> bool:
-        there, before = self._count(current), self._count(base)
-        # Settings read anew may count none of what was there (other tags, other statuses).
-        return not before or (there > 0 and there >= before * (1 - self.limits.share))
+        """Tell whether a held service may go on by itself.
+
+        All of it is there again; or enough of it, and no more came or went for the length of the
+        window: while a registry fills, the half that is not there yet must not be dropped.
+        """
+        before, there = self._count(base), self._count(current)
+        if current is None or there == 0:
+            return before == 0
+        steady = self.now - self._since(current) >= self.limits.window
+        return there >= before or (there >= before * (1 - self.limits.share) and steady)
+
+    def _since(self, current: Service) -> float:
+        """Tell since when a held service has been as it is now."""
+        history = self.memory.seen.get(current.name, ())
+        if history and history[-1][1] == current:
+            return min(history[-1][0], self.now)
+        return self.now
 
     def _lost(self, base: Service, current: Service) -> tuple[Instance, ...]:
         there = {(i.node, i.id): i for i in current.instances}

@@ -99,9 +99,11 @@ class Guard:
             verdict = await asyncio.to_thread(self._judge, catalog, evidence)
         draft.holds = verdict.holds
         draft.note(*(f"hold ended: {why}" for why in verdict.ended))
-        # HAProxy's own checks may release a hold at any time, and a failed read is tried again.
+        # HAProxy's own checks or a steady count may release a hold without news from the registry,
+        # and a failed read is tried again.
         soon = self._clock() + HELD_LOOK
-        self.wake = min(verdict.wake or soon, soon) if verdict.memory.held else 0.0
+        held = verdict.memory.held or verdict.memory.registry
+        self.wake = min(verdict.wake or soon, soon) if held else 0.0
         if remember:
             self._memory, self._learned = verdict.memory, True
         return verdict.catalog

@@ -129,8 +129,11 @@ def target(settings: Settings) -> Target:
     return SocketTarget(options)
 
 
-def parts(loaded: Loaded) -> Parts:
-    """Put everything together. Reads the templates; touches nothing else. Raises SettingsError."""
+def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
+    """Put everything together. Reads the templates; touches nothing else. Raises SettingsError.
+
+    `anywhere`: for a check on a machine where the destinations' folders need not exist.
+    """
     settings = loaded.settings
     templates = _templates(loaded)
     renderer = Renderer(
@@ -174,7 +177,7 @@ def parts(loaded: Loaded) -> Parts:
             ),
             discoverer=source,
             store=store,
-            scratch=ScratchStore(),
+            scratch=ScratchStore(anywhere=anywhere),
             state=state,
             target=reached,
             renderer=renderer,
@@ -248,7 +251,7 @@ async def check(loaded: Loaded, *, services: str | None, haproxy: bool) -> Cycle
 
     Without a settings file and services it is about HAProxy's main file as it is on disk.
     """
-    made = parts(loaded)
+    made = parts(loaded, anywhere=True)
     try:
         if services is not None:
             from confsync.adapters.files.services import ServicesFile  # noqa: PLC0415

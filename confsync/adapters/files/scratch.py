@@ -13,10 +13,15 @@ from confsync.ports import Staged
 
 
 class ScratchStore:
-    """Stages into a folder of its own, removed by `discard`. `within`: where, if not in TMPDIR."""
+    """Stages into a folder of its own, removed by `discard`.
 
-    def __init__(self, within: Path | None = None) -> None:
+    `within`: where, if not in TMPDIR. `anywhere`: do not look whether the destinations could be
+    replaced: on a machine that only checks, their folder need not exist.
+    """
+
+    def __init__(self, within: Path | None = None, *, anywhere: bool = False) -> None:
         self._within = within
+        self._anywhere = anywhere
 
     def stage(self, config: RenderedConfig, only: tuple[str, ...]) -> StagedFiles:
         """Write `only` of the set. Raises WriteError; leaves nothing then.
@@ -25,8 +30,9 @@ class ScratchStore:
         """
         files = [f for f in config.files if f.destination in only]
         data = [dest.encode(f.text, Path(f.destination)) for f in files]
-        for file in files:
-            dest.replaceable(file.destination)
+        if not self._anywhere:
+            for file in files:
+                dest.replaceable(file.destination)
         if not files:
             return StagedFiles(config=config, paths={})
         try:

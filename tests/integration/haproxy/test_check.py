@@ -250,8 +250,9 @@ async def test_another_version_is_told_with_its_remedy(haproxy: Haproxy) -> None
         stats_socket=str(haproxy.admin_socket),
         binary=machine.haproxy_binary("3.0"),
     )
-    # The extra is of this version, and found although `binary` is another.
-    assert await SocketTarget(options).check(str(haproxy.cfg), None) == ()
+    # The extra is of this version; it stands in for a name on PATH, and for no path.
+    named = dataclasses.replace(options, binary="haproxy")
+    assert await SocketTarget(named).check(str(haproxy.cfg), None) == ()
     os.environ["RAY_SERVE_HAPROXY_BINARY_PATH"] = "/nowhere"
     try:
         with pytest.raises(errors.CheckUnavailable) as caught:

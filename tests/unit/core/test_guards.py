@@ -157,10 +157,27 @@ def test_a_held_service_takes_what_is_new_and_keeps_what_it_lost() -> None:
 
 def test_a_hold_ends_when_the_service_comes_back() -> None:
     held = judge(begun(service(6)), catalog(service(1)), 1)
-    verdict = judge(held.memory, catalog(service(3)), 2)
+    verdict = judge(held.memory, catalog(service(6)), 2)
     assert not verdict.holds
     assert verdict.ended == ("web: it has come back",)
-    assert len(addresses(verdict)) == 3
+    assert len(addresses(verdict)) == 6
+
+
+def test_a_service_that_comes_back_in_part_goes_on_when_no_more_comes() -> None:
+    """While instances register one by one, those that are not there yet are not dropped."""
+    memory = judge(begun(service(6)), catalog(service(1)), 1).memory
+    for now, count in ((2.0, 3), (8.0, 4), (17.9, 4)):
+        verdict = judge(memory, catalog(service(count)), now)
+        assert [h.service for h in verdict.holds] == ["web"]
+        assert len(addresses(verdict)) == 6
+        memory = verdict.memory
+    verdict = judge(memory, catalog(service(4)), 18)
+    assert verdict.ended == ("web: it has come back",)
+    assert len(addresses(verdict)) == 4
+    # fewer than the share never count as back, however long they stay
+    memory = judge(begun(service(6)), catalog(service(1)), 1).memory
+    memory = judge(memory, catalog(service(2)), 2).memory
+    assert judge(memory, catalog(service(2)), 50).holds
 
 
 def test_a_consistent_read_releases_after_the_time_and_not_before() -> None:
@@ -251,10 +268,16 @@ def test_the_registry_fills_service_by_service() -> None:
     assert hold.dropped == ("web 10.0.0.2:80", "web 10.0.0.3:80", "web 10.0.0.4:80")
     assert len(addresses(verdict)) == 4  # one of four is not back
     assert len(addresses(verdict, "api")) == 2
-    verdict = judge(verdict.memory, catalog(service(2, "api"), service(2)), 3)
+    verdict = judge(verdict.memory, catalog(service(2, "api"), service(3)), 3)
+    assert [h.service for h in verdict.holds] == [""]
+    assert len(addresses(verdict)) == 4  # nor may the fourth go while others still come
+    partly = judge(verdict.memory, catalog(service(2, "api"), service(3)), 13)
+    assert partly.ended == ("registry: it has filled again",)
+    assert len(addresses(partly)) == 3
+    verdict = judge(verdict.memory, catalog(service(2, "api"), service(4)), 4)
     assert not verdict.holds
     assert verdict.ended == ("registry: it has filled again",)
-    assert len(addresses(verdict)) == 2
+    assert len(addresses(verdict)) == 4
 
 
 def test_the_registry_is_released_by_hand_and_stays_so() -> None:
@@ -295,7 +318,10 @@ def test_one_service_of_a_held_registry_is_released_by_name() -> None:
 def test_a_fallen_index_holds_whatever_shrank() -> None:
     memory = begun(service(10), service(2, "api"))
     verdict = judge(memory, catalog(service(9), service(2, "api"), fell=True), 1)
-    assert not verdict.holds  # nine of ten are back at once: nothing is missing
+    assert verdict.holds[0].dropped == ("web 10.0.0.10:80",)
+    steady = judge(verdict.memory, catalog(service(9), service(2, "api")), 11)
+    assert steady.ended == ("registry: it has filled again",)  # nine of ten, and no more come
+    assert len(addresses(steady)) == 9
     verdict = judge(memory, catalog(service(10), fell=True), 1)
     (hold,) = verdict.holds
     assert (hold.service, hold.since, hold.until) == ("", 1, 0)

@@ -141,13 +141,13 @@ async def test_what_a_superseded_turn_saw_once_is_told_by_the_next(here: Here) -
         here.publish(web=1)
         await here.until(lambda r: bool(r.holds))
         checks = here.haproxy.checks
-        here.publish(web=4)
+        here.publish(web=7)
         async with asyncio.timeout(5):
             while here.haproxy.checks == checks:
                 await asyncio.sleep(0.005)
-        here.publish(web=5)
-        report = await here.until(reloaded(5))
-    assert [r.servers for r in here.said.reports if r.outcome is Outcome.SUPERSEDED] == [4]
+        here.publish(web=8)
+        report = await here.until(reloaded(8))
+    assert [r.servers for r in here.said.reports if r.outcome is Outcome.SUPERSEDED] == [7]
     assert "hold ended: web: it has come back" in report.notes
     assert report.why == "the registry changed"
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from confsync.adapters.files.scratch import ScratchStore
 from confsync.adapters.files.store import FileStore, StoreOptions
 from confsync.domain.rendered import RenderedConfig, RenderedFile
 from confsync.errors import WriteError
@@ -428,3 +429,15 @@ def test_preparing_on_top_of_an_unconfirmed_promotion_keeps_the_way_back(site: S
     store.promote(staged)
     store.restore()
     assert site.words() == ["old", "old", "old"]
+
+
+def test_a_check_elsewhere_needs_no_folder_of_the_destination(site: Site) -> None:
+    gone = str(site.folder / "no" / "such" / MAIN)
+    config = RenderedConfig(files=(RenderedFile(destination=gone, text="x\n", template="t"),))
+    with pytest.raises(WriteError, match="does not exist"):
+        ScratchStore().stage(config, (gone,))
+    store = ScratchStore(anywhere=True)
+    staged = store.stage(config, (gone,))
+    assert Path(staged.paths[gone]).read_text() == "x\n"
+    store.discard(staged)
+    assert not Path(staged.paths[gone]).exists()
