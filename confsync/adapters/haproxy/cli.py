@@ -76,7 +76,14 @@ class Socket:
 
     async def _once(self, command: str) -> str:
         loop = asyncio.get_running_loop()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError as error:
+            raise errors.TargetUnavailable(
+                f"{self.path} cannot be asked: {error.strerror}",
+                remedy="let confsync open more files (LimitNOFILE=)",
+            ) from error
+        with made as sock:
             sock.setblocking(False)
             try:
                 await loop.sock_connect(sock, self.path)

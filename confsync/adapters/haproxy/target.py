@@ -161,7 +161,8 @@ class SocketTarget:
                     raise errors.ReloadFailed(
                         f"the reload was not confirmed within {self._options.timeout:g} s: "
                         f"worker {before.worker_pid or start.worker_pid} still answers",
-                        remedy=self._where_words_are(start.version),
+                        remedy=f"{self._where_words_are(start.version)}; a large configuration may "
+                        "need a longer reload.timeout",
                         detail=self._checker.masked(verdict.printable_lines(said)),
                     )
                 if processes is not None and processes.reloads == start.reloads and now >= again:

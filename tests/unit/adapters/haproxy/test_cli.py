@@ -1,5 +1,6 @@
 import asyncio
 import os
+import resource
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -123,3 +124,13 @@ async def test_an_endless_answer_is_cut(tmp_short: Path, monkeypatch: pytest.Mon
 async def test_a_path_too_long_for_a_socket_is_no_traceback() -> None:
     with pytest.raises(errors.TargetUnavailable, match="cannot connect"):
         await cli.Socket("/" + "x" * 200).ask("show info")
+
+
+async def test_no_descriptor_left_is_an_error_of_ours(fake: FakeHaproxy) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(errors.TargetUnavailable, match="cannot be asked"):
+            await cli.Socket(str(fake.stats_socket)).ask("show info")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
