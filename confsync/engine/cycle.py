@@ -24,6 +24,7 @@ from confsync.engine import guarding
 from confsync.engine.applying import Applier, Gate
 from confsync.engine.draft import Draft, unified
 from confsync.engine.keeping import keep
+from confsync.engine.offloop import work
 from confsync.errors import ConfsyncError, NotOurs, TargetError
 from confsync.ports import ConfigStore, Discoverer, Renders, Stager, StateStore, Target
 
@@ -203,13 +204,15 @@ class Cycle:
         if self._declared is None:
             self._declared = await asyncio.to_thread(self._declares)
         reserved, binds = self._declared
-        balancer, ids = await asyncio.to_thread(
-            desired.desired,
-            catalog,
-            statuses=self._options.guard.served,
-            reserved=reserved,
-            loops=self._loops(catalog, binds),
-            ids=self._ids,
+        balancer, ids = await work(
+            sum(len(s.instances) for s in catalog.services),
+            lambda: desired.desired(
+                catalog,
+                statuses=self._options.guard.served,
+                reserved=reserved,
+                loops=self._loops(catalog, binds),
+                ids=self._ids,
+            ),
         )
         if ids != self._ids and remember:
             self._ids = ids
@@ -264,8 +267,9 @@ class Cycle:
             servers=() if known or not observed.running else await self._servers(),
             main=self._options.main,
         )
-        plan = await asyncio.to_thread(
-            planning.plan, config, disk, loaded, main=self._options.main, balancer=balancer
+        plan = await work(
+            sum(len(b.instances) for b in balancer.backends),
+            lambda: planning.plan(config, disk, loaded, main=self._options.main, balancer=balancer),
         )
         return observed, disk, plan
 

@@ -14,6 +14,7 @@ from confsync.domain.catalog import Catalog, Service, Status
 from confsync.engine import holds
 from confsync.engine.draft import Draft
 from confsync.engine.keeping import keep
+from confsync.engine.offloop import work
 from confsync.errors import DiscoveryError, TargetError
 from confsync.ports import Discoverer, StateStore, Target
 
@@ -91,12 +92,13 @@ class Guard:
 
         `released`, `registry`: an operator's releases. Without `remember` nothing is learned or kept.
         """
+        size = sum(len(s.instances) for s in catalog.services)
         evidence = guards.Evidence(down=await self._down(), released=released, registry=registry)
-        verdict = await asyncio.to_thread(self._judge, catalog, evidence)
+        verdict = await work(size, lambda: self._judge(catalog, evidence))
         if verdict.due:
             confirmed = await self._confirmed(verdict.due, draft)
-            evidence = replace(evidence, confirmed=confirmed)
-            verdict = await asyncio.to_thread(self._judge, catalog, evidence)
+            proven = replace(evidence, confirmed=confirmed)
+            verdict = await work(size, lambda: self._judge(catalog, proven))
         draft.holds = verdict.holds
         draft.note(*(f"hold ended: {why}" for why in verdict.ended))
         # HAProxy's own checks or a steady count may release a hold without news from the registry,

@@ -22,6 +22,10 @@ _HUNG = 0.5
 its answer to one of that moment (measured)."""
 
 
+_RECENT = 0.1
+"""Seconds for which a check goes by what the turn has just observed."""
+
+
 class SocketTarget:
     """A HAProxy in master-worker mode, reached over its master and its stats socket.
 
@@ -38,6 +42,7 @@ class SocketTarget:
         self._reloading = asyncio.Lock()
         self._unproven = False
         """A reload was asked for and its end was not seen: the next one must wait for it."""
+        self._recent = (float("-inf"), Observed(running=False))
         self._waited = False
 
     async def observe(self) -> Observed:
@@ -54,7 +59,9 @@ class SocketTarget:
                 break
             await asyncio.sleep(_POLL)
         self._waited = True
-        return self._observer.observed(look)
+        observed = self._observer.observed(look)
+        self._recent = (time.monotonic(), observed)
+        return observed
 
     async def check(self, main: str, staged: Staged | None) -> tuple[str, ...]:
         """Have `haproxy -c` check the set; see ports.Target, check.py and listening.py.
@@ -64,7 +71,9 @@ class SocketTarget:
         version, pid = "", 0
         notes: tuple[str, ...] = ()
         try:
-            observed = await self.observe()
+            seen, observed = self._recent
+            if time.monotonic() - seen > _RECENT or observed.loading:
+                observed = await self.observe()
             if observed.running:
                 version, pid = observed.version, self._observer.master.peer
         except errors.TargetError as error:
