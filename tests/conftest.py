@@ -29,7 +29,10 @@ SOAK_TIMEOUT = 3600  # seconds
 
 # A busy machine is no fault of the code: hypothesis's limits on wall time are off.
 hypothesis.settings.register_profile(
-    "confsync", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "confsync",
+    deadline=None,
+    max_examples=40,  # a soak tries thousands
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.register_profile(
     "soak", hypothesis.settings.get_profile("confsync"), max_examples=5_000
