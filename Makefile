@@ -18,7 +18,7 @@ demo: setup ## the main job on toy backends, under a minute
 test: setup lint arch type unit coverage integration ## everything that must pass
 
 unit: setup ## unit tests
-	$(RUN) pytest -q -n 2 tests/unit tests/repo
+	$(RUN) pytest -q -n 3 --dist worksteal tests/unit tests/repo
 
 coverage: setup ## the branch coverage that core and domain must have from their own tests
 	$(RUN) coverage run -m pytest -q -p no:randomly tests/unit/core tests/golden
