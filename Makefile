@@ -45,7 +45,7 @@ soak: mutate ## mutation testing, and the long tests whole; figures into benchma
 	$(RUN) python -m benchmarks.soak
 
 mutate: setup ## mutation testing of planning, guards and the typing of text
-	$(UV) run --group soak python -m benchmarks.mutation
+	$(UV) run --extra haproxy --group soak python -m benchmarks.mutation
 
 bench: setup ## speed, as ratios within one run; figures into benchmarks/results
 	$(RUN) python -m benchmarks.run
