@@ -277,7 +277,7 @@ class _Judgement:
 
     def _since(self, current: Service) -> float:
         """Tell since when a held service has been as it is now."""
-        history = self.memory.seen.get(current.name, ())
+        history = self.memory.seen.get(current.name)
         if history and history[-1][1] == current:
             return min(history[-1][0], self.now)
         return self.now

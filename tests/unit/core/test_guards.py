@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from confsync.core import guards
 from confsync.core.guards import Evidence, Memory, Thresholds, Verdict
+from confsync.core.selection import Selection
 from confsync.domain.catalog import Catalog, Instance, Service, Status
 from confsync.domain.status import Hold
 
@@ -378,6 +379,40 @@ def test_no_history_loses_more_than_allowed_in_one_step(
             ended = any(why.startswith((f"{old.name}:", "registry:")) for why in verdict.ended)
             assert lost < LIMITS.least or lost <= LIMITS.share * len(old.instances) or ended
         assert judge(memory, seen, now).catalog == verdict.catalog
+
+
+def test_half_is_back_and_nothing_is_not() -> None:
+    memory = judge(begun(service(6)), catalog(service(1)), 1).memory
+    memory = judge(memory, catalog(service(3)), 2).memory
+    assert judge(memory, catalog(service(3)), 12).ended == ("web: it has come back",)
+    limits = Thresholds(share=1)
+    memory = judge(begun(service(2)), catalog(), 1).memory
+    for now in (2.0, 30.0):  # a name without instances, however long it stays
+        verdict = guards.judge(
+            memory, catalog(service(0)), now=now, served=SERVED, thresholds=limits
+        )
+        assert verdict.holds
+        memory = verdict.memory
+
+
+def test_new_settings_narrow_what_is_held() -> None:
+    memory = judge(begun(service(9), service(9, "api")), catalog(service(1)), 1).memory
+    assert set(memory.held) == {"web", "api"}
+    assert set(guards.narrowed(memory, Selection(exclude=("web",))).held) == {"api"}
+    assert guards.narrowed(memory, Selection()) == memory
+    whole = judge(begun(service(9), service(9, "api")), catalog(), 1).memory
+    registry = guards.narrowed(whole, Selection(services=("api",))).registry
+    assert registry is not None
+    assert [s.name for s in registry.missing] == ["api"]
+    assert registry.reason == "the registry is empty as a whole"
+    assert guards.narrowed(whole, Selection(services=("other",))).registry is None
+    tagged = replace(
+        service(9), instances=tuple(replace(i, tags=("on",)) for i in service(9).instances)
+    )
+    held = judge(begun(tagged), catalog(replace(tagged, instances=tagged.instances[:1])), 1).memory
+    assert guards.narrowed(held, Selection(tags=("on",))) == held
+    left = guards.narrowed(held, Selection(tags=("off",))).held
+    assert all(not h.base.instances for h in left.values())
 
 
 def test_a_service_that_is_denied_stays_as_it_was() -> None:

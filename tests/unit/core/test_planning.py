@@ -225,3 +225,11 @@ def test_nothing_is_loaded_where_nothing_runs() -> None:
 
 def test_a_missing_main_file_is_no_disagreement() -> None:
     assert loaded(None, main=None, servers=()).files == {MAP: digest("a a\n")}
+
+
+def test_a_server_without_an_address_runs_as_a_dash() -> None:
+    """HAProxy shows `-` for a unix socket, and nothing for a name that it could not resolve."""
+    for shown in ("-", ""):
+        state = ServerState(backend="a", server="x", address=shown, port=80, up=True, checked=True)
+        assert planning.disagreement("backend a\n server x web.example:80\n", (state,)) == ""
+        assert "runs with" in planning.disagreement(A, (state,))
