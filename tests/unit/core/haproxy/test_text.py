@@ -239,3 +239,38 @@ def test_no_text_crashes_and_every_difference_has_a_reason(old: str, new: str) -
     assert bool(difference.reasons(old, new)) is not difference.equal_but_for_comments(old, new)
     text.binds(new)
     text.server_lines(new)
+
+
+def test_sure_binds_are_those_that_anybody_would_bind() -> None:
+    config = """
+frontend f
+    bind :1
+    .if defined(X)
+    bind :2
+    .endif
+    bind :3 transparent
+    bind :4 namespace blue
+    bind :5
+"""
+    assert text.binds(config) == {("", n) for n in range(1, 6)}
+    assert text.binds(config, sure=True) == {("", 1), ("", 5)}
+
+
+def test_blocks_open_and_close_and_only_servers_of_backends_count() -> None:
+    config = """
+backend a
+    .if defined(X)
+    .if defined(Y)
+    server hidden 10.0.0.1:1
+    .endif
+    server hidden-too 10.0.0.2:2
+    .endif
+    server seen 10.0.0.3:3
+peers p
+    server peer 10.0.0.4:4
+backend b
+    use-server seen 10.0.0.5:5
+"""
+    assert [s.server for s in text.server_lines(config)] == ["seen"]
+    closed_first = "backend a\n    .endif\n    server x 10.0.0.1:1\n    .if defined(X)\n"
+    assert [s.server for s in text.server_lines(closed_first)] == []
