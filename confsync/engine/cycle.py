@@ -104,11 +104,6 @@ class Cycle:
             self._ids = {k: v for k, v in ids.items() if isinstance(v, int)}
         return self.guard.restore()
 
-    @property
-    def record(self) -> Record | None:
-        """What was confirmed to run."""
-        return self._record
-
     async def turn(self, turn: Turn) -> CycleReport:
         """Run the stages. Foreseen errors stand in the report; others are bugs and pass through."""
         draft = Draft(turn.why)
