@@ -11,8 +11,9 @@ import time
 from collections.abc import Awaitable, Callable
 
 from confsync import errors, faults
-from confsync.adapters.haproxy import check, cli, listening, observer, process, show, verdict
+from confsync.adapters.haproxy import check, cli, listening, observer, process, show
 from confsync.adapters.haproxy.options import SocketOptions
+from confsync.core.haproxy import verdict
 from confsync.domain.running import Observed, ServerState
 from confsync.ports import Staged
 

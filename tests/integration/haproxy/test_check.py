@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from confsync import errors
-from confsync.adapters.haproxy import check, process
+from confsync.adapters.haproxy import check
 from confsync.adapters.haproxy.options import SocketOptions
 from confsync.adapters.haproxy.target import SocketTarget
+from confsync.core.haproxy.command import MasterCommand, clean, parse
 from confsync.domain.rendered import RenderedConfig, RenderedFile
 from tests.support import machine
 from tests.support.haproxy import HOST_VERSIONS, Haproxy, simple_config
@@ -104,10 +105,10 @@ async def test_the_masters_environment_as_it_is_would_judge_wrongly(haproxy: Hap
     await one.reload(await one.observe())
     raw = Path(f"/proc/{haproxy.pid}/environ").read_bytes().decode()
     dirty = dict(each.split("=", 1) for each in raw.split("\0") if "=" in each)
-    assert dirty != process.clean(dirty)
+    assert dirty != clean(dirty)
     haproxy.cfg.write_text("nonsense\n")
     codes = {}
-    for name, env in (("dirty", dirty), ("clean", process.clean(dirty))):
+    for name, env in (("dirty", dirty), ("clean", clean(dirty))):
         argv = [haproxy.binary, "-W", "-c", "-f", str(haproxy.cfg)]
         done = subprocess.run(argv, env=env, capture_output=True, check=False, timeout=20)
         codes[name] = done.returncode
@@ -215,9 +216,9 @@ async def test_variables_are_the_masters_own(tmp_short: Path, haproxy_version: s
 @pytest.mark.parametrize("haproxy_version", ["2.6", "2.8", "3.0"], indirect=True)  # 3.2: refused
 async def test_a_program_section_needs_the_masters_mode(haproxy: Haproxy) -> None:
     haproxy.cfg.write_text(text_of(haproxy) + "\nprogram side\n  command /bin/sleep 100\n")
-    line = process.parse(["-Ws", "-f", str(haproxy.cfg)])
+    line = parse(["-Ws", "-f", str(haproxy.cfg)])
     assert line is not None
-    command = process.MasterCommand(pid=1, files=line.files, options=line.options)
+    command = MasterCommand(pid=1, files=line.files, options=line.options)
     one = check.Checker(SocketOptions(binary=haproxy.binary))
     assert await one.check(str(haproxy.cfg), None, command=command, version="") == ()
     with pytest.raises(errors.CheckRejected, match="without master worker mode"):

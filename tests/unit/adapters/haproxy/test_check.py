@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from confsync import errors
-from confsync.adapters.haproxy import check, process
+from confsync.adapters.haproxy import check
 from confsync.adapters.haproxy.options import SocketOptions
+from confsync.core.haproxy.command import MasterCommand
 from confsync.domain.rendered import RenderedConfig, RenderedFile
 from tests.support.process import wait_until
 
@@ -68,9 +69,9 @@ class Bench:
         config = RenderedConfig(files=tuple(files), secrets=("hush",))
         return FakeStaged(config=config, paths=paths)
 
-    def command(self, *files: Path, **fields: object) -> process.MasterCommand:
+    def command(self, *files: Path, **fields: object) -> MasterCommand:
         names = tuple(map(str, files))
-        base = process.MasterCommand(pid=1, files=names, environment={"PATH": os.environ["PATH"]})
+        base = MasterCommand(pid=1, files=names, environment={"PATH": os.environ["PATH"]})
         return dataclasses.replace(base, **fields)  # type: ignore[arg-type]
 
     def arguments(self) -> list[str]:
@@ -89,7 +90,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 async def run(
-    bench: Bench, staged: FakeStaged | None, command: process.MasterCommand | None = None
+    bench: Bench, staged: FakeStaged | None, command: MasterCommand | None = None
 ) -> tuple[str, ...]:
     version = "2.6.12-1" if command else ""
     return await bench.checker().check(str(bench.main), staged, command=command, version=version)

@@ -18,38 +18,6 @@ def master(proc: Path, words: list[str], environment: str = "PATH=/bin") -> None
     (folder / "exe").symlink_to("/usr/sbin/haproxy")
 
 
-@pytest.mark.parametrize(
-    ("line", "files", "options", "directory"),
-    [
-        ("-W -db -S /m.sock -f /a.cfg", ("/a.cfg",), ("-W",), ""),
-        ("-Ws -f /a.cfg -p /run/h.pid -S /m.sock", ("/a.cfg",), ("-W",), ""),
-        ("-sf 11 12 -W -f /a.cfg", ("/a.cfg",), ("-W",), ""),
-        ("-W -f /a.cfg -x sockpair@4 -sf 12", ("/a.cfg",), ("-W",), ""),
-        ("-f /a.cfg -f /conf.d -- b.cfg c.cfg", ("/a.cfg", "/conf.d", "b.cfg", "c.cfg"), (), ""),
-        (
-            "-C /srv -L lb1 -n 100 -m 512 -N 9 -f a.cfg",
-            ("a.cfg",),
-            "-L lb1 -n 100 -m 512 -N 9",
-            "/srv",
-        ),
-        ("-dr -dW -dMfail -d -V -q -f /a.cfg", ("/a.cfg",), ("-dr", "-dW"), ""),
-        ("-W -sf -f /a.cfg", ("/a.cfg",), ("-W",), ""),
-    ],
-)
-def test_command_lines(
-    line: str, files: tuple[str, ...], options: str | tuple[str, ...], directory: str
-) -> None:
-    wanted = tuple(options.split()) if isinstance(options, str) else options
-    assert process.parse(line.split()) == process.CommandLine(
-        files=files, options=wanted, directory=directory
-    )
-
-
-@pytest.mark.parametrize("line", ["-f", "-W /a.cfg", "-L"])
-def test_a_command_line_that_makes_no_sense(line: str) -> None:
-    assert process.parse(line.split()) is None
-
-
 @pytest.mark.parametrize("version", ["2.6", "2.8", "3.0", "3.2"])
 def test_what_a_reloaded_master_leaves_in_its_environment_is_left_out(
     version: str, tmp_path: Path
@@ -109,14 +77,3 @@ def test_what_is_no_haproxy_or_not_there_is_none(tmp_path: Path) -> None:
     assert process.read(7, tmp_path) is None
     master(tmp_path, ["/sbin/init", "splash"])
     assert process.read(7, tmp_path) is None
-
-
-def test_secrets_of_confsync_are_not_handed_to_the_check() -> None:
-    assert process.clean({"CONSUL_HTTP_TOKEN": "t", "CONFSYNC_X": "y", "PATH": "/bin"}) == {
-        "PATH": "/bin"
-    }
-
-
-def test_the_environment_is_not_in_the_commands_text() -> None:
-    command = process.MasterCommand(pid=1, files=("/a",), environment={"KEY": "hush"})
-    assert "hush" not in repr(command)

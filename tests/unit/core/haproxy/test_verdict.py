@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from confsync.adapters.haproxy import verdict
+from confsync.core.haproxy import verdict
 
 CFG = "/etc/haproxy/haproxy.cfg"
 VERSIONS = ("2.6", "2.8", "3.0", "3.2")

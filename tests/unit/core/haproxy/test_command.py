@@ -1,0 +1,46 @@
+import pytest
+
+from confsync.core.haproxy import command
+
+
+@pytest.mark.parametrize(
+    ("line", "files", "options", "directory"),
+    [
+        ("-W -db -S /m.sock -f /a.cfg", ("/a.cfg",), ("-W",), ""),
+        ("-Ws -f /a.cfg -p /run/h.pid -S /m.sock", ("/a.cfg",), ("-W",), ""),
+        ("-sf 11 12 -W -f /a.cfg", ("/a.cfg",), ("-W",), ""),
+        ("-W -f /a.cfg -x sockpair@4 -sf 12", ("/a.cfg",), ("-W",), ""),
+        ("-f /a.cfg -f /conf.d -- b.cfg c.cfg", ("/a.cfg", "/conf.d", "b.cfg", "c.cfg"), (), ""),
+        (
+            "-C /srv -L lb1 -n 100 -m 512 -N 9 -f a.cfg",
+            ("a.cfg",),
+            "-L lb1 -n 100 -m 512 -N 9",
+            "/srv",
+        ),
+        ("-dr -dW -dMfail -d -V -q -f /a.cfg", ("/a.cfg",), ("-dr", "-dW"), ""),
+        ("-W -sf -f /a.cfg", ("/a.cfg",), ("-W",), ""),
+    ],
+)
+def test_command_lines(
+    line: str, files: tuple[str, ...], options: str | tuple[str, ...], directory: str
+) -> None:
+    wanted = tuple(options.split()) if isinstance(options, str) else options
+    assert command.parse(line.split()) == command.CommandLine(
+        files=files, options=wanted, directory=directory
+    )
+
+
+@pytest.mark.parametrize("line", ["-f", "-W /a.cfg", "-L"])
+def test_a_command_line_that_makes_no_sense(line: str) -> None:
+    assert command.parse(line.split()) is None
+
+
+def test_secrets_of_confsync_are_not_handed_to_the_check() -> None:
+    assert command.clean({"CONSUL_HTTP_TOKEN": "t", "CONFSYNC_X": "y", "PATH": "/bin"}) == {
+        "PATH": "/bin"
+    }
+
+
+def test_the_environment_is_not_in_the_commands_text() -> None:
+    one = command.MasterCommand(pid=1, files=("/a",), environment={"KEY": "hush"})
+    assert "hush" not in repr(one)
