@@ -111,6 +111,25 @@ class Target(Protocol):
         """Read the state of all servers. Raises TargetError."""
 
 
+class Wire(Protocol):
+    """A way to unix sockets that are reached through something else: a container's, say."""
+
+    async def exchange(
+        self,
+        path: str,
+        payload: bytes,
+        *,
+        half_close: bool,
+        timeout: float,  # noqa: ASYNC109
+    ) -> bytes:
+        """Connect, send, and return all that comes until the other side closes.
+
+        `half_close`: close our half after sending; `timeout`: seconds. Raises OSError with its errno
+        when nothing was sent, EOFError when it was cut after that, TargetError when what lies
+        between fails, TimeoutError.
+        """
+
+
 class Renders(Protocol):
     """Templates, compiled. Pure, but slow: the engine calls it in a thread."""
 

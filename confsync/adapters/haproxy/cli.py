@@ -1,5 +1,6 @@
 """Talks to HAProxy's unix sockets: one command, one whole answer, in bounded time and size.
 
+The sockets are local, or reached through a Wire (a container's, through a bridge).
 What the words of an answer mean is show.py's; when to ask again because of them is target.py's.
 Sources: management.txt 9.3 and 9.4; the master refuses connections while it executes itself anew
 (measured on 2.6 to 3.2), and ends an answer only when the client has closed its half.
@@ -11,6 +12,7 @@ import socket
 import sys
 
 from confsync import errors
+from confsync.ports import Wire
 
 REPLY_LIMIT = 64 * 1024 * 1024
 """Bytes; `show servers state` of 50,000 servers is some 5 MB."""
@@ -42,14 +44,17 @@ class NoReply(errors.TargetUnavailable):
 class Socket:
     """One of HAProxy's two command sockets; every command is a connection of its own.
 
-    `master`: the socket is the master's, so its answer ends only after a half-close.
+    `master`: the socket is the master's, so its answer ends only after a half-close. `wire`: how to
+    reach it when it is not local.
     """
 
-    def __init__(self, path: str, *, master: bool = False) -> None:
+    def __init__(self, path: str, *, master: bool = False, wire: Wire | None = None) -> None:
         self.path = path
         self._master = master
+        self._wire = wire
         self.peer = 0
-        """Pid of who listens, of the last connection (SO_PEERCRED); 0: in a foreign pid namespace."""
+        """Pid of who listens, of the last connection (SO_PEERCRED); 0: in a foreign pid namespace,
+        or behind a wire."""
 
     async def ask(self, command: str, *, timeout: float = 5.0, patience: float = 0.0) -> str:  # noqa: ASYNC109
         """Send one command and return the whole answer.
@@ -64,6 +69,8 @@ class Socket:
             async with asyncio.timeout(timeout):
                 while True:
                     try:
+                        if self._wire is not None:
+                            return await self._through(self._wire, command, timeout)
                         return await self._once(command)
                     except Refused:
                         if loop.time() >= until:
@@ -96,6 +103,22 @@ class Socket:
                 raise self._explained(error) from error
             return (await self._rest(loop, sock, command)).decode("utf-8", "replace")
 
+    async def _through(self, wire: Wire, command: str, timeout: float) -> str:  # noqa: ASYNC109
+        payload = command.encode() + b"\n"
+        try:
+            reply = await wire.exchange(
+                self.path, payload, half_close=self._master, timeout=timeout
+            )
+        except TimeoutError:  # an OSError as well
+            raise
+        except EOFError as error:
+            raise self._cut(command) from error
+        except OSError as error:
+            raise self._explained(error) from error
+        if len(reply) > REPLY_LIMIT:
+            raise self._too_long(command)
+        return reply.decode("utf-8", "replace")
+
     async def _rest(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, command: str
     ) -> bytes:
@@ -104,12 +127,18 @@ class Socket:
             while piece := await loop.sock_recv(sock, 1 << 18):
                 reply += piece
                 if len(reply) > REPLY_LIMIT:
-                    raise errors.TargetUnavailable(
-                        f"{self.path} answered `{command}` with more than {REPLY_LIMIT} bytes"
-                    )
+                    raise self._too_long(command)
         except OSError as error:
-            raise NoReply(f"{self.path} cut the connection at `{command}`") from error
+            raise self._cut(command) from error
         return bytes(reply)
+
+    def _too_long(self, command: str) -> errors.TargetUnavailable:
+        return errors.TargetUnavailable(
+            f"{self.path} answered `{command}` with more than {REPLY_LIMIT} bytes"
+        )
+
+    def _cut(self, command: str) -> NoReply:
+        return NoReply(f"{self.path} cut the connection at `{command}`")
 
     def _explained(self, error: OSError) -> errors.TargetError:
         """Say what a failed connection means and what to do about it."""

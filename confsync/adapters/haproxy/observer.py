@@ -11,6 +11,7 @@ from confsync import errors
 from confsync.adapters.haproxy import cli, show
 from confsync.adapters.haproxy.options import SocketOptions
 from confsync.domain.running import Observed
+from confsync.ports import Wire
 
 _UNSEEN = 5.0
 """Seconds for which a master that refuses is believed to reload where it was not heard before, or
@@ -59,10 +60,10 @@ class Look:
 class Observer:
     """The sockets of one HAProxy, and when its master was last heard."""
 
-    def __init__(self, options: SocketOptions) -> None:
+    def __init__(self, options: SocketOptions, wire: Wire | None = None) -> None:
         self._options = options
-        self.stats = cli.Socket(options.stats_socket)
-        self.master = cli.Socket(options.master_socket, master=True)
+        self.stats = cli.Socket(options.stats_socket, wire=wire)
+        self.master = cli.Socket(options.master_socket, master=True, wire=wire)
         self._answered = float("-inf")
         """When a master last answered (monotonic)."""
         self._refused_since: float | None = None

@@ -15,7 +15,7 @@ from confsync.adapters.haproxy import check, cli, listening, observer, process, 
 from confsync.adapters.haproxy.options import SocketOptions
 from confsync.core.haproxy import verdict
 from confsync.domain.running import Observed, ServerState
-from confsync.ports import Staged
+from confsync.ports import Staged, Wire
 
 _POLL = 0.01
 _HUNG = 0.5
@@ -31,14 +31,22 @@ class SocketTarget:
     """A HAProxy in master-worker mode, reached over its master and its stats socket.
 
     `master_pid`: asked for the master's pid where the master socket does not tell it (a unit knows).
+    `wire`: how to reach sockets that are not local; who checks then, elsewhere, knows the secrets
+    that `masked` hides in HAProxy's words.
     """
 
     def __init__(
-        self, options: SocketOptions, *, master_pid: Callable[[], Awaitable[int]] | None = None
+        self,
+        options: SocketOptions,
+        *,
+        master_pid: Callable[[], Awaitable[int]] | None = None,
+        wire: Wire | None = None,
+        masked: Callable[[str], str] | None = None,
     ) -> None:
         self._options = options
-        self._observer = observer.Observer(options)
+        self._observer = observer.Observer(options, wire)
         self._checker = check.Checker(options)
+        self._masked = masked or self._checker.masked
         self._find_master = master_pid
         self._reloading = asyncio.Lock()
         self._unproven = False
@@ -173,7 +181,7 @@ class SocketTarget:
                         f"worker {before.worker_pid or start.worker_pid} still answers",
                         remedy=f"{self._where_words_are(start.version)}; a large configuration may "
                         "need a longer reload.timeout",
-                        detail=self._checker.masked(verdict.printable_lines(said)),
+                        detail=self._masked(verdict.printable_lines(said)),
                     )
                 if processes is not None and processes.reloads == start.reloads and now >= again:
                     break  # lost: the master was about to execute itself anew, or was busy
@@ -205,7 +213,7 @@ class SocketTarget:
 
     def _failed(self, what: str, log: str, start: Observed) -> errors.ReloadFailed:
         self._unproven = False
-        log = self._checker.masked(verdict.printable_lines(log))
+        log = self._masked(verdict.printable_lines(log))
         first = verdict.headline(verdict.entries(log, {}))
         return errors.ReloadFailed(
             f"{what}: {first}" if first else what,

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import resource
 import socket
@@ -134,3 +135,68 @@ async def test_no_descriptor_left_is_an_error_of_ours(fake: FakeHaproxy) -> None
             await cli.Socket(str(fake.stats_socket)).ask("show info")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class FakeWire:
+    """What stands between: it notes what was asked, and answers or fails as told."""
+
+    def __init__(self, *outcomes: bytes | BaseException) -> None:
+        self.outcomes = list(outcomes)
+        self.asked: list[tuple[str, bytes, bool, float]] = []
+
+    async def exchange(
+        self, path: str, payload: bytes, *, half_close: bool, timeout: float
+    ) -> bytes:
+        self.asked.append((path, payload, half_close, timeout))
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+
+@pytest.mark.parametrize("master", [True, False])
+async def test_a_wire_carries_commands_to_sockets_that_are_not_here(master: bool) -> None:
+    wire = FakeWire(b"Pid: 7\n")
+    one = cli.Socket("/run/lb/x.sock", master=master, wire=wire)
+    assert await one.ask("show info", timeout=3) == "Pid: 7\n"
+    assert wire.asked == [("/run/lb/x.sock", b"show info\n", master, 3)]
+    assert one.peer == 0
+
+
+async def test_what_was_not_sent_over_a_wire_is_tried_again() -> None:
+    wire = FakeWire(ConnectionRefusedError(errno.ECONNREFUSED, "refused"), b"yes")
+    one = cli.Socket("/x.sock", wire=wire)
+    assert await one.ask("show info", patience=5) == "yes"
+    wire.outcomes = [OSError(errno.ECONNREFUSED, "refused")]
+    with pytest.raises(cli.Refused):
+        await one.ask("show info")
+
+
+async def test_what_a_wire_cut_after_sending_is_never_sent_twice() -> None:
+    wire = FakeWire(EOFError(), b"yes")
+    with pytest.raises(cli.NoReply, match="cut the connection at `reload`"):
+        await cli.Socket("/x.sock", wire=wire).ask("reload", patience=5)
+    assert len(wire.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (TimeoutError(), "did not answer `show info` within 5 s"),
+        (FileNotFoundError(errno.ENOENT, "none"), "no socket /x.sock"),
+        (b"x" * 11, "more than 10 bytes"),
+        (errors.TargetUnavailable("the container lb is paused"), "the container lb is paused"),
+    ],
+)
+async def test_what_a_wire_says_is_told_as_of_a_socket(
+    outcome: bytes | BaseException, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "REPLY_LIMIT", 10)
+    with pytest.raises(errors.TargetUnavailable, match=words):
+        await cli.Socket("/x.sock", wire=FakeWire(outcome)).ask("show info")
+
+
+async def test_what_may_not_be_connected_to_over_a_wire_is_denied() -> None:
+    wire = FakeWire(PermissionError(errno.EACCES, "denied"))
+    with pytest.raises(errors.TargetDenied):
+        await cli.Socket("/x.sock", wire=wire).ask("show info")
