@@ -18,6 +18,9 @@ IMAGES = {
     "3.0": "confsync-testbed/trixie-haproxy",
     "3.2": "confsync-testbed/sid-haproxy",
     "systemd": "confsync-testbed/bookworm-systemd",
+    # In place of the official images haproxy:2.6 and haproxy:3.2.
+    "stock-2.6": "confsync-testbed/haproxy-2.6",
+    "stock-3.2": "confsync-testbed/haproxy-3.2",
 }
 
 
@@ -82,7 +85,7 @@ def _docker_answers() -> bool:
 
 @functools.cache
 def docker_image(name: str) -> str:
-    """Return the tag of a prepared image: "3.0", "3.2" or "systemd"."""
+    """Return the tag of a prepared image, one of IMAGES."""
     if not _docker_answers():
         raise Missing("no Docker engine answers")
     tag = IMAGES[name]
@@ -90,6 +93,20 @@ def docker_image(name: str) -> str:
     if subprocess.run(inspect, capture_output=True, check=False).returncode:
         raise Missing(f"no Docker image {tag}")
     return tag
+
+
+@functools.cache
+def compose() -> tuple[str, ...]:
+    """Return how to call Compose v2."""
+    if not _docker_answers():
+        raise Missing("no Docker engine answers")
+    command = ["docker", "compose", "version"]
+    if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+        return "docker", "compose"
+    prepared = cache() / "bin" / "docker-compose"
+    if prepared.exists():
+        return (str(prepared),)
+    raise Missing("no Docker Compose v2")
 
 
 # Each call goes on where the last ended: a port stays free until its owner binds it, and a second
