@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from confsync import faults
 from confsync.core import desired, planning
 from confsync.core.haproxy import text
+from confsync.core.placement import Placement
 from confsync.domain.catalog import Catalog
 from confsync.domain.change import NoChange, Plan, ReloadPlan, WritePlan
 from confsync.domain.loadbalancer import LoadBalancer
@@ -35,10 +36,11 @@ _ANY = frozenset({"", "*", "0.0.0.0", "::"})  # noqa: S104 - compared with, not 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a cycle needs to know. `main`: HAProxy's main file."""
+    """What a cycle needs to know. `main`: HAProxy's main file. `placement`: for messages."""
 
     main: str
     guard: guarding.Options = field(default_factory=guarding.Options)
+    placement: Placement = field(default_factory=Placement)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +108,7 @@ class Cycle:
 
     async def turn(self, turn: Turn) -> CycleReport:
         """Run the stages. Foreseen errors stand in the report; others are bugs and pass through."""
-        draft = Draft(turn.why)
+        draft = Draft(turn.why, self._options.placement)
         if turn.paused:
             draft.note("paused: nothing is written or applied (confsync resume)")
         try:
@@ -118,7 +120,7 @@ class Cycle:
 
     async def check(self, catalog: Catalog | None, *, haproxy: bool) -> CycleReport:
         """Render a catalog and have HAProxy check it (None: the main file as it is); change nothing."""
-        draft = Draft("check")
+        draft = Draft("check", self._options.placement)
         try:
             if catalog is None:
                 with draft.stage(Stage.CHECK):

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from confsync.core.placement import Placement
 from confsync.domain.loadbalancer import Problem
 from confsync.domain.rendered import RenderedConfig, digest
 from confsync.domain.status import CycleReport, Hold, Outcome, Stage
@@ -17,8 +18,10 @@ WOULD_CHANGE_EXIT = 3
 class Draft:
     """Collects what a cycle finds."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, placement: Placement | None = None) -> None:
+        """`placement`: how files are named to the operator, where that differs."""
         self.why = why
+        self._placement = placement or Placement()
         self.outcome = Outcome.IN_STEP
         self.reasons: tuple[str, ...] = ()
         self.problems: tuple[Problem, ...] = ()
@@ -59,8 +62,11 @@ class Draft:
         self._error = error
 
     def report(self, now: float) -> CycleReport:
-        """Freeze what was found."""
-        mask = self.secrets.masked
+        """Freeze what was found, as the operator may and would read it."""
+
+        def mask(text: str) -> str:
+            return self._placement.told(self.secrets.masked(text))
+
         code = 0
         if self._error is not None:
             code = self._error.exit_code

@@ -101,6 +101,14 @@ def _destination(value: str, info: ValidationInfo) -> str:
     return path
 
 
+def _inside(value: str) -> str:
+    if _text(value) and not (value.startswith("/") and _BARE_WORD.fullmatch(value)):
+        raise fault(
+            "is no plain whole path", 'write the folder as the container sees it, from "/" on'
+        )
+    return value
+
+
 def _address(value: str) -> str:
     if not value.isprintable() or " " in value:
         raise fault("holds a blank or an unprintable character", "remove it", secret=True)
@@ -181,6 +189,7 @@ Path = Annotated[str, AfterValidator(_path), AfterValidator(_required)]
 Program = Annotated[str, AfterValidator(_program)]
 TemplateFile = Annotated[str, AfterValidator(_source)]
 Destination = Annotated[str, AfterValidator(_destination)]
+Inside = Annotated[str, AfterValidator(_inside)]
 Address = Annotated[str, AfterValidator(_address)]
 Status = Annotated[catalog.Status, BeforeValidator(_status)]
 Mode = Annotated[str, BeforeValidator(_mode)]

@@ -176,8 +176,9 @@ class DockerTarget(HaproxyTarget):
     container: kinds.Name = "label=confsync.target"
     """The container's name, or `label=NAME` for the one that carries it."""
 
-    directory: kinds.Text = ""
-    """The destinations' one folder as the container sees it. Empty: put over Docker's API."""
+    directory: kinds.Inside = ""
+    """The destinations' one folder as the container sees it. Empty: put over Docker's API; then
+    `config` and the destinations are paths as the container sees them."""
 
 
 class Reload(Table):

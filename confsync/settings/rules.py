@@ -7,6 +7,7 @@ from typing import Any
 
 from confsync.core import builtin
 from confsync.settings import faults, kinds, sources
+from confsync.settings.model import DockerTarget
 
 
 def broken(merged: dict[str, Any], base: str) -> Iterator[faults.Fault]:
@@ -14,6 +15,7 @@ def broken(merged: dict[str, Any], base: str) -> Iterator[faults.Fault]:
     yield from _no_docker(merged)
     yield from _known_variables(merged)
     yield from _one_template_a_destination(merged, base)
+    yield from _in_the_container(merged, base)
 
 
 def _no_docker(merged: dict[str, Any]) -> Iterator[faults.Fault]:
@@ -62,4 +64,42 @@ def _one_template_a_destination(merged: dict[str, Any], base: str) -> Iterator[f
                 value=value,
                 what=f"is the destination of [[template]] number {before + 1} too",
                 remedy="give each template a file of its own",
+            )
+
+
+def _in_the_container(merged: dict[str, Any], base: str) -> Iterator[faults.Fault]:
+    """Where the container's HAProxy finds the files must follow from the settings alone."""
+    target = merged.get("target")
+    if not isinstance(target, dict) or target.get("type") != "docker":
+        return
+    directory = target.get("directory")
+    config = target.get("config", DockerTarget.model_fields["config"].default)
+    named: list[tuple[tuple[str | int, ...], object]] = [(("target", "config"), config)]
+    templates = merged.get("template")
+    for index, template in enumerate(templates if isinstance(templates, list) else ()):
+        if isinstance(template, dict):
+            named.append((("template", index, "destination"), template.get("destination")))
+    folder = ""
+    for path, value in named:
+        if not isinstance(value, str) or not value:
+            continue
+        if not directory:
+            if not value.startswith("/"):
+                yield faults.Fault(
+                    path=path,
+                    value=value,
+                    what="is put into the container, where relative paths lead nowhere",
+                    remedy="write the whole path as the container sees it, or set target.directory",
+                )
+            continue
+        place = os.path.dirname(sources.resolved(base, value))  # noqa: PTH120
+        folder = folder or place
+        if place != folder:
+            yield faults.Fault(
+                path=path,
+                value=value,
+                what=f"is not in {folder}, the one folder that the container sees as "
+                f"{directory} (target.directory)",
+                remedy="put it there, beside target.config, or leave target.directory empty to put "
+                "all files over Docker's API",
             )

@@ -17,7 +17,7 @@ from confsync.adapters.files.templates import TemplateFiles, TemplateOption, Tem
 from confsync.adapters.haproxy.options import SocketOptions
 from confsync.adapters.haproxy.target import SocketTarget
 from confsync.adapters.network.local import is_local
-from confsync.core import guards
+from confsync.core import guards, placement
 from confsync.core.builtin import BUILTIN_VARS
 from confsync.core.rendering import Renderer
 from confsync.core.selection import Selection
@@ -29,7 +29,13 @@ from confsync.engine import cycle, guarding
 from confsync.errors import Unavailable
 from confsync.ports import Discoverer, Target
 from confsync.settings.load import Loaded
-from confsync.settings.model import ConsulSource, FileSource, Settings, SystemdTarget
+from confsync.settings.model import (
+    ConsulSource,
+    DockerTarget,
+    FileSource,
+    Settings,
+    SystemdTarget,
+)
 
 
 def control_socket(loaded: Loaded) -> str:
@@ -42,6 +48,7 @@ class Parts:
     """Everything that a turn is made of. `templates`: read once, with the settings."""
 
     settings: Settings
+    placement: placement.Placement
     templates: TemplateSet
     renderer: Renderer
     discoverer: Discoverer
@@ -51,12 +58,27 @@ class Parts:
     cycle: cycle.Cycle
 
     @property
+    def main(self) -> str:
+        """HAProxy's main file, as confsync sees it."""
+        return self.placement.local(self.settings.target.config)
+
+    @property
     def destinations(self) -> tuple[str, ...]:
         """All files that the templates make."""
         return tuple(t.destination for t in self.templates.templates)
 
 
-def _templates(loaded: Loaded) -> TemplateSet:
+def placed(settings: Settings) -> placement.Placement:
+    """Tell how HAProxy sees the files that the settings name."""
+    chosen = settings.target
+    if not isinstance(chosen, DockerTarget):
+        return placement.Placement()
+    if chosen.directory:
+        return placement.shared(chosen.config, chosen.directory)
+    return placement.mirrored(settings.state.directory)
+
+
+def _templates(loaded: Loaded, where: placement.Placement) -> TemplateSet:
     settings = loaded.settings
     options = TemplateOptions(
         base=Path(loaded.directory),
@@ -72,6 +94,7 @@ def _templates(loaded: Loaded) -> TemplateSet:
             for t in settings.template
         ),
         builtin_variables=dict(BUILTIN_VARS),
+        placement=where,
     )
     return TemplateFiles(options).load()
 
@@ -135,7 +158,9 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
     `anywhere`: for a check on a machine where the destinations' folders need not exist.
     """
     settings = loaded.settings
-    templates = _templates(loaded)
+    where = placed(settings)
+    main = where.local(settings.target.config)
+    templates = _templates(loaded, where)
     renderer = Renderer(
         templates,
         version=__version__,
@@ -146,7 +171,7 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
     store = FileStore(
         StoreOptions(
             state=directory,
-            main=settings.target.config,
+            main=main,
             destinations=tuple(t.destination for t in templates.templates),
         )
     )
@@ -155,6 +180,7 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
     guard = settings.guard
     return Parts(
         settings=settings,
+        placement=where,
         templates=templates,
         renderer=renderer,
         discoverer=source,
@@ -163,7 +189,8 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
         state=state,
         cycle=cycle.Cycle(
             options=cycle.Options(
-                main=settings.target.config,
+                main=main,
+                placement=where,
                 guard=guarding.Options(
                     selection=_selection(settings.source),
                     served=frozenset(Status(s) for s in settings.source.status),
@@ -177,7 +204,7 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
             ),
             discoverer=source,
             store=store,
-            scratch=ScratchStore(anywhere=anywhere),
+            scratch=ScratchStore(anywhere=anywhere or where.mirrored),
             state=state,
             target=reached,
             renderer=renderer,
@@ -269,7 +296,8 @@ async def check(loaded: Loaded, *, services: str | None, haproxy: bool) -> Cycle
 def warnings(loaded: Loaded, made: Parts) -> tuple[str, ...]:
     """Say what an operator should know about the settings although they hold."""
     readable = tuple(
-        f'{t.destination} has a password and everybody may read it: set mode = "0640" there'
+        f"{made.placement.told(t.destination)} has a password and everybody may read it: "
+        'set mode = "0640" there'
         for t in made.templates.templates
         if t.secrets and t.mode & 0o004
     )

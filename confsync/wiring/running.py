@@ -47,7 +47,7 @@ class Running:
         reload = settings.reload
         self._agent = agent.Agent(
             options=agent.Options(
-                main=settings.target.config,
+                main=self._parts.main,
                 destinations=self._parts.destinations,
                 pace=holdoff.Pace(
                     first=reload.first,

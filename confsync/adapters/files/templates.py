@@ -9,6 +9,7 @@ from pathlib import Path
 
 from confsync.adapters.files import reasons
 from confsync.core import builtin
+from confsync.core.placement import Placement
 from confsync.domain.rendered import Language, Template, TemplateSet, VarValue
 from confsync.errors import SettingsError
 
@@ -40,13 +41,14 @@ class TemplateOptions:
     """`base`: the settings file's folder. `main`: HAProxy's main file, the default destination.
 
     `builtin_variables`: the built-in set's defaults, which an operator's own go over.
-    `templates`: none at all means the built-in set.
+    `templates`: none at all means the built-in set. `placement`: how HAProxy sees the destinations.
     """
 
     base: Path
     main: str
     templates: tuple[TemplateOption, ...] = ()
     builtin_variables: dict[str, VarValue] = field(default_factory=dict)
+    placement: Placement = field(default_factory=Placement)
 
 
 class TemplateFiles:
@@ -55,6 +57,7 @@ class TemplateFiles:
     def __init__(self, options: TemplateOptions) -> None:
         self._base = options.base
         self._defaults = options.builtin_variables
+        self._placement = options.placement
         self._options = _with_companions(options)
         self._read: set[Path] = set()
 
@@ -71,7 +74,7 @@ class TemplateFiles:
             templates.append(template)
             if not _is_builtin(option) and _ASKS_FOR_OTHERS.search(template.text):
                 folders[(self._base / option.source).parent] = None
-        faults += _shared_destinations(templates)
+        faults += [self._placement.told(fault) for fault in _shared_destinations(templates)]
         includes = self._includes(tuple(folders), faults)
         if faults:
             raise SettingsError(faults)
@@ -100,12 +103,12 @@ class TemplateFiles:
         variables, secrets = self._variables(option, faults)
         if text is None:
             return None
-        destination = str(self._base / option.destination)
+        destination = self._placement.local(str(self._base / option.destination))
         return Template(
             name=option.source,
             text=text,
             destination=destination,
-            seen_as=destination,
+            seen_as=self._placement.seen(destination),
             language=option.language,
             mode=option.mode,
             variables=variables,

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from confsync.core.placement import Placement
 from confsync.core.selection import Selection
 from confsync.domain.catalog import Catalog, Service
 from confsync.domain.rendered import digest
@@ -28,12 +29,17 @@ class World:
         self.local: set[str] = set()
         self.selection = Selection()
         self.now = 2000.0
+        self.placement = Placement()
         self.cycle = self.restarted()
 
     def restarted(self) -> Cycle:
         """Begin anew with what the state directory has."""
         self.cycle = Cycle(
-            options=Options(main=MAIN, guard=guarding.Options(selection=self.selection)),
+            options=Options(
+                main=MAIN,
+                guard=guarding.Options(selection=self.selection),
+                placement=self.placement,
+            ),
             discoverer=self.registry,
             store=self.store,
             scratch=self.scratch,
@@ -225,6 +231,19 @@ async def test_a_failing_template_changes_nothing(here: World) -> None:
     report = await here.turn(catalog(web=3))
     assert (report.exit_code, report.failed_stage) == (65, Stage.RENDER)
     assert report.error == "t.j2:3: x is undefined"
+
+
+async def test_copies_of_a_containers_files_are_named_as_in_the_container(here: World) -> None:
+    here.placement = Placement(outside="/etc", inside="/", mirrored=True)
+    here.restarted()
+    here.store.put(MAIN, "by hand\n")
+    report = await here.turn(catalog(web=2))
+    assert report.error.startswith("/haproxy/haproxy.cfg: exists and was not written by confsync")
+    report = await here.turn(catalog(web=2), apply=False)
+    assert report.diff.startswith("--- /haproxy/haproxy.cfg\n+++ /haproxy/haproxy.cfg\n")
+    report = await here.turn(catalog(web=2), adopt=True)
+    assert "/haproxy/haproxy.cfg is adopted" in " ".join(report.notes)
+    assert "/etc" not in "".join((report.diff, report.error, *report.notes, *report.reasons))
 
 
 async def test_an_unknown_destination_is_not_replaced_until_adopted(here: World) -> None:

@@ -330,6 +330,59 @@ class TestFaults:
         )
 
     @pytest.mark.parametrize(
+        ("text", "wanted"),
+        [
+            (
+                (
+                    'directory = "/etc/hap"\nconfig = "lb/haproxy.cfg"\n[[template]]\nsource = "a.j2"\n'
+                    'destination = "maps/a.map"'
+                ),
+                (
+                    'confsync.toml:7: [[template]] destination = "maps/a.map": is not in '
+                    "lb, the one folder that the container sees as /etc/hap (target.directory)"
+                    "; put it there, beside target.config, or leave target.directory empty to put all "
+                    "files over Docker's API"
+                ),
+            ),
+            (
+                '[[template]]\nsource = "a.j2"\ndestination = "a.map"',
+                (
+                    'confsync.toml:5: [[template]] destination = "a.map": is put into the '
+                    "container, where relative paths lead nowhere; write the whole path as the "
+                    "container sees it, or set target.directory"
+                ),
+            ),
+            (
+                'config = "haproxy.cfg"',
+                (
+                    'confsync.toml:3: [target] config = "haproxy.cfg": is put into the container, '
+                    "where relative paths lead nowhere; write the whole path as the container sees "
+                    "it, or set target.directory"
+                ),
+            ),
+            (
+                'directory = "etc"',
+                (
+                    'confsync.toml:3: [target] directory = "etc": is no plain whole path; write the '
+                    'folder as the container sees it, from "/" on'
+                ),
+            ),
+        ],
+    )
+    def test_a_container_must_find_the_files(self, text: str, wanted: str, folder: Path) -> None:
+        found = faults(f'[target]\ntype = "docker"\n{text}\n', folder)
+        assert wanted in found
+
+    def test_files_that_a_container_finds_are_no_fault(self, folder: Path) -> None:
+        lines = (
+            '[target]\ntype = "docker"\ndirectory = "/etc/hap"\nconfig = "lb/haproxy.cfg"\n'
+            '[[template]]\nsource = "a.j2"\ndestination = "lb/a.map"\n'
+        )
+        assert not [line for line in faults(lines, folder) if "docker" not in line]
+        lines = '[target]\ntype = "docker"\nconfig = "/usr/local/etc/haproxy/haproxy.cfg"\n'
+        assert not [line for line in faults(lines, folder) if "docker" not in line]
+
+    @pytest.mark.parametrize(
         ("text", "start"),
         [
             ('target = "x"', "confsync.toml:1: [target]"),

@@ -1,8 +1,10 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from confsync.adapters.files.templates import TemplateFiles, TemplateOption, TemplateOptions
+from confsync.core import placement
 from confsync.core.builtin import BUILTIN_VARS, BUILTINS
 from confsync.domain.rendered import Language, VarValue
 from confsync.errors import SettingsError
@@ -195,3 +197,42 @@ def test_the_fingerprint_follows_every_file_that_was_read(tmp_path: Path) -> Non
     before = files.fingerprint()
     (tmp_path / "pw").unlink()
     assert files.fingerprint() != before
+
+
+def test_a_shared_folder_is_seen_under_the_containers_name(tmp_path: Path) -> None:
+    options = TemplateOptions(
+        base=tmp_path,
+        main="/srv/lb/haproxy.cfg",
+        placement=placement.shared("/srv/lb/haproxy.cfg", "/usr/local/etc/haproxy"),
+    )
+    loaded = TemplateFiles(options).load().templates
+    assert {t.destination: t.seen_as for t in loaded} == {
+        f"/srv/lb/{n}": f"/usr/local/etc/haproxy/{n}"
+        for n in ("haproxy.cfg", "hosts.map", "503.http")
+    }
+
+
+def test_what_is_put_into_a_container_has_a_local_copy(tmp_path: Path) -> None:
+    (tmp_path / "a.j2").write_text("")
+    options = TemplateOptions(
+        base=tmp_path,
+        main="/etc/lb/haproxy.cfg",
+        templates=(
+            TemplateOption(source="a.j2", destination="/etc/lb/a.map"),
+            TemplateOption(source="a.j2", destination="/etc/lb/b.map"),
+        ),
+        placement=placement.mirrored("/state"),
+    )
+    loaded = TemplateFiles(options).load().templates
+    assert {t.destination: t.seen_as for t in loaded} == {
+        "/state/container/etc/lb/a.map": "/etc/lb/a.map",
+        "/state/container/etc/lb/b.map": "/etc/lb/b.map",
+    }
+    (twice,) = faults(
+        TemplateFiles(
+            dataclasses.replace(
+                options, templates=(*options.templates, replaced := options.templates[0])
+            )
+        )
+    )
+    assert twice.startswith(f'[[template]] destination = "{replaced.destination}": a.j2')
