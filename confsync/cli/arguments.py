@@ -93,6 +93,16 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--haproxy", default="", metavar="PROGRAM", help="the HAProxy to use")
     demo.add_argument("--consul", default="", metavar="PROGRAM", help="the Consul to use")
     demo.add_argument("--no-consul", action="store_true", help="use the file source")
+
+    completion = command("completion", "Print the script that completes confsync in a shell.")
+    completion.add_argument(
+        "shell",
+        choices=("bash", "zsh", "fish", "words"),
+        metavar="SHELL",
+        help="bash, zsh or fish",
+    )
+    # What those scripts ask with.
+    completion.add_argument("line", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return whole
 
 

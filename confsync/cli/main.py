@@ -60,9 +60,20 @@ def _parsed(words: list[str]) -> "tuple[argparse.Namespace | None, str, str, int
         sys.stdout, sys.stderr = ours
     if options is not None and options.command is None:
         return None, "", parser.format_help(), USAGE
-    if options is not None and options.command == "once" and options.adopt and not options.apply:
-        return None, "", "confsync once: error: --adopt needs --apply\n", USAGE
+    if options is not None and (wrong := _misused(options)):
+        return None, "", f"confsync {options.command}: error: {wrong}\n", USAGE
     return options, out, err, code
+
+
+def _misused(options: "argparse.Namespace") -> str:
+    """Say what argparse cannot: which words do not go together. Empty: all do."""
+    match options.command:
+        case "once" if options.adopt and not options.apply:
+            return "--adopt needs --apply"
+        case "completion" if options.line and options.shell != "words":
+            return "nothing follows the shell"
+        case _:
+            return ""
 
 
 def _perform(options: "argparse.Namespace") -> "Printed":
@@ -85,6 +96,10 @@ def _perform(options: "argparse.Namespace") -> "Printed":
                 color=_color(options),
             )
             return Printed(exit_code=code)
+        case "completion":
+            from confsync.cli import completion  # noqa: PLC0415
+
+            return completion.perform(options, os.environ)
         case _:
             from confsync.cli import working  # noqa: PLC0415
 
