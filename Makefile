@@ -2,9 +2,11 @@
 UV := scripts/uv
 RUN := $(UV) run --no-sync
 SYNC := $(UV) sync --locked --quiet --extra haproxy
+BASE := haproxy:3.0
+IMAGE := confsync
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit coverage integration lint type arch fmt soak mutate bench docs build clean
+.PHONY: help setup demo test unit coverage integration lint type arch fmt soak mutate bench docs build image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,9 +55,13 @@ bench: setup ## speed, as ratios within one run; figures into benchmarks/results
 docs: setup ## make the generated pages anew
 	@$(RUN) python -c 'from confsync.settings import page; page.write()' > docs/settings.md.new
 	@mv docs/settings.md.new docs/settings.md
+	@$(RUN) python -m scripts.manual
 
 build: setup ## wheel and sdist
 	$(UV) build
+
+image: ## the sidecar's image, on the HAProxy image in use: make image BASE=haproxy:3.0 IMAGE=confsync
+	docker build --file deploy/sidecar/Dockerfile --tag $(IMAGE) --build-arg BASE=$(BASE) --build-arg PIP_INDEX_URL .
 
 clean: ## what was built or cached here
 	rm -rf .venv .tools dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache mutants
