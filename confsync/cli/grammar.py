@@ -23,6 +23,7 @@ class Argument:
     choices: tuple[str, ...] = ()
     help: str
     again: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,5 +69,6 @@ def _argument(action: argparse.Action) -> Argument:
         value=(metavar or "|".join(choices) or action.dest.upper()) if takes else "",
         choices=choices,
         help=action.help or "",
+        optional=not action.required,
         again=isinstance(action, argparse._AppendAction),  # noqa: SLF001
     )
