@@ -62,6 +62,8 @@ class FileStore:
         """What the journal says already, written by `prepare` and not yet begun."""
         self._seen: dict[str, str | None] = {}
         """Digests of what was read last, which is what the engine decided on."""
+        self._renamed: tuple[str, ...] = ()
+        """Promoted, and the disk has not been asked to confirm the new names yet."""
 
     def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
         """Read what is there now (None: absent). Raises WriteError when it may not be read."""
@@ -127,7 +129,13 @@ class FileStore:
             staging.clear(staged.paths.values())
 
     def settle(self) -> None:
-        """End the journal: what was promoted is confirmed. Raises WriteError."""
+        """End the journal: what was promoted is confirmed. Raises WriteError.
+
+        Only here does the disk confirm the renames: a power cut before ends HAProxy too, and leaves
+        each destination wholly old or wholly new, with the journal that says which.
+        """
+        staging.sync(self._renamed)
+        self._renamed = ()
         with dest.errors_at(self._journal.path):
             self._journal.remove()
 
@@ -204,10 +212,10 @@ class FileStore:
                 faults.point("promote-each")
                 staging.rename(Path(staged.paths[destination]), destination)
                 done.append(destination)
-            staging.sync(done)
         except WriteError as error:
             self._take_back(done, now, before, error)
             raise
+        self._renamed = tuple(dict.fromkeys((*self._renamed, *done)))
         faults.point("after-promote")
 
     def _refuse_unseen(self, staged: Staged, now: Mapping[str, dest.Present | None]) -> None:
@@ -332,6 +340,7 @@ class FileStore:
         whole = all(ours[e.destination] == e.new for e in journal.entries if e.destination in ours)
         if whole and journal.phase is Phase.PROMOTING:
             notes.append("a set was promoted and its load not confirmed")
+            self._renamed = tuple(e.destination for e in journal.entries if e.new is not None)
             return Recovery(notes=tuple(notes), unconfirmed=True, promoted=journal.new())
         with dest.errors_at(self._journal.path):
             self._journal.save(_journal(Phase.RESTORING, now, back))

@@ -26,8 +26,8 @@ def same_network(pid: int) -> bool:
     return (mine.st_dev, mine.st_ino) == (other.st_dev, other.st_ino)
 
 
-def refuse_taken(main: str, new: str) -> None:
-    """Raise ReloadFailed when literal `bind` addresses that `new` adds to the file are not free.
+def refusal(main: str, new: str) -> ReloadFailed | None:
+    """Tell which literal `bind` addresses that `new` adds to the file are not free. Blocking.
 
     A port that the file has on another address may be HAProxy's own: as another user it shares it
     with no probe of ours, so that nothing is said of it.
@@ -42,17 +42,18 @@ def refuse_taken(main: str, new: str) -> None:
     taken = [
         f"{address or '*'}:{port} is {_REFUSED[why]}"
         for address, port in sorted(text.binds(new, sure=True) - known)
-        if (why := _refusal(address, port)) and not (why == errno.EADDRINUSE and port in ports)
+        if (why := _why_not(address, port)) and not (why == errno.EADDRINUSE and port in ports)
     ]
-    if taken:
-        raise ReloadFailed(
-            f"HAProxy could not listen: {'; '.join(taken)}",
-            remedy="free the address or change the bind line; HAProxy was not reloaded, since a "
-            "reload that cannot bind refuses connections while it tries",
-        )
+    if not taken:
+        return None
+    return ReloadFailed(
+        f"HAProxy could not listen: {'; '.join(taken)}",
+        remedy="free the address or change the bind line; HAProxy was not reloaded, since a "
+        "reload that cannot bind refuses connections while it tries",
+    )
 
 
-def _refusal(address: str, port: int) -> int:
+def _why_not(address: str, port: int) -> int:
     """Tell why a literal address cannot be bound; 0 when it can, or when that cannot be told."""
     try:
         version = 4 if address in _ANY else ipaddress.ip_address(address).version

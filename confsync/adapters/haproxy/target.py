@@ -90,10 +90,15 @@ class SocketTarget:
         if not pid and self._find_master is not None:
             pid = await self._find_master()
         command = process.read(pid) if pid else None
-        said = await self._checker.check(main, staged, command=command, version=version)
         file = staged.config.get(main) if staged is not None else None
+        probing = None
         if file is not None and pid and listening.same_network(pid):
-            listening.refuse_taken(main, file.text)
+            # Beside the check, which takes longer.
+            loop = asyncio.get_running_loop()
+            probing = loop.run_in_executor(None, listening.refusal, main, file.text)
+        said = await self._checker.check(main, staged, command=command, version=version)
+        if probing is not None and (refused := await probing) is not None:
+            raise refused
         return said + notes
 
     async def reload(self, before: Observed) -> Observed:
