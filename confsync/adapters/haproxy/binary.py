@@ -1,15 +1,13 @@
 """Finds HAProxy programs, their versions, and runs one in bounded time. What to run is check.py's."""
 
-import asyncio
-import contextlib
 import os
 import re
 import shutil
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from confsync import errors
+from confsync.adapters.process import child
 
 _VERSION = re.compile(r"^HA-?Proxy version (\S+)", re.MULTILINE)
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -80,40 +78,19 @@ async def run(
 ) -> tuple[int, str]:
     """Run a program and return its exit code (negative: its signal) and all that it said.
 
-    It has its own process group, which is ended when the time is over or the caller is cancelled.
     Raises CheckUnavailable when it cannot be started or is not done within `timeout` seconds.
     """
     try:
-        child = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=environment,
-            cwd=directory or None,
-            process_group=0,
-        )
-    except OSError as error:
-        raise errors.CheckUnavailable(
-            f"cannot run {argv[0]}: {error.strerror or error}", remedy="set target.binary"
-        ) from error
-    finished = False
-    try:
-        async with asyncio.timeout(timeout):
-            output, _ = await child.communicate()
-        finished = True
+        return await child.run(argv, environment=environment, directory=directory, timeout=timeout)
     except TimeoutError as error:
         raise errors.CheckUnavailable(
             f"`{' '.join(argv[:2])}` was not done within {timeout:g} s",
             remedy="look for host names in the configuration that take long to resolve",
         ) from error
-    finally:
-        if not finished:
-            # The group, since the program may have ended while a child of its holds the pipe.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            await child.wait()
-    return child.returncode or 0, output.decode("utf-8", "replace")
+    except OSError as error:
+        raise errors.CheckUnavailable(
+            f"cannot run {argv[0]}: {error.strerror or error}", remedy="set target.binary"
+        ) from error
 
 
 def _extra() -> str:

@@ -5,13 +5,12 @@ bus (research: 85 ms either way, most of it Debian's ExecReload). What the answe
 """
 
 import asyncio
-import contextlib
 import os
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from confsync import errors
+from confsync.adapters.process import child
 
 _PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "MainPID", "StatusText")
 _NOT_ALLOWED = ("authentication required", "Access denied", "Permission denied", "not permitted")
@@ -128,34 +127,18 @@ def parse(text: str) -> State:
 async def _run(argv: Sequence[str], *, timeout: float) -> tuple[int, str]:  # noqa: ASYNC109
     """Run a program; return its exit code and all that it said. Raises TargetUnavailable."""
     try:
-        child = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, "LC_ALL": "C", "SYSTEMD_COLORS": "0"},
-            process_group=0,
+        return await child.run(
+            argv, environment={**os.environ, "LC_ALL": "C", "SYSTEMD_COLORS": "0"}, timeout=timeout
         )
+    except TimeoutError as error:
+        raise errors.TargetUnavailable(
+            f"`{' '.join(argv[:2])}` was not done within {timeout:g} s"
+        ) from error
     except OSError as error:
         raise errors.TargetUnavailable(
             f"cannot run {argv[0]}: {error.strerror or error}",
             remedy='without systemd, set target.type = "socket"',
         ) from error
-    finished = False
-    try:
-        async with asyncio.timeout(timeout):
-            output, _ = await child.communicate()
-        finished = True
-    except TimeoutError as error:
-        raise errors.TargetUnavailable(
-            f"`{' '.join(argv[:2])}` was not done within {timeout:g} s"
-        ) from error
-    finally:
-        if not finished:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            await child.wait()
-    return child.returncode or 0, output.decode("utf-8", "replace")
 
 
 def _first(said: str) -> str:
