@@ -226,7 +226,7 @@ class Engine:
         )
         return Stream(opened, exec_id)
 
-    async def exit_code(self, ended: Stream) -> int:
+    async def exit_code(self, ended: stream.Spoken) -> int:
         """Return the exit code of a command whose stream has ended."""
         for _ in range(_POLLS):
             code = await self.call(lambda c: c.exec_code(ended.exec_id))

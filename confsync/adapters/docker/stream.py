@@ -9,7 +9,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from confsync.adapters.docker import faults
 from confsync.adapters.docker.endpoint import Endpoint
@@ -19,6 +19,22 @@ _HEADER = 8
 """Bytes before each piece of output: its kind, three zeroes, its length."""
 
 STDOUT, STDERR = 1, 2
+
+
+class Spoken(Protocol):
+    """A command that is spoken to: engine.Stream, or what stands for it."""
+
+    exec_id: str
+
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        """Done when it or the way to it has ended."""
+
+    def write(self, data: bytes) -> None:
+        """Send to its standard input."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 class Frames:
