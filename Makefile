@@ -4,9 +4,10 @@ RUN := $(UV) run --no-sync
 SYNC := $(UV) sync --locked --quiet --extra haproxy
 BASE := haproxy:3.0
 IMAGE := confsync
+RELEASE := 12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit coverage integration lint type arch fmt soak mutate bench docs build image clean
+.PHONY: help setup demo test unit coverage integration lint type arch fmt soak mutate bench docs build image deb clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -62,6 +63,9 @@ build: setup ## wheel and sdist
 
 image: ## the sidecar's image, on the HAProxy image in use: make image BASE=haproxy:3.0 IMAGE=confsync
 	docker build --file deploy/sidecar/Dockerfile --tag $(IMAGE) --build-arg BASE=$(BASE) --build-arg PIP_INDEX_URL .
+
+deb: setup ## Debian package, in dist; RELEASE=13 for Debian 13
+	@scripts/deb --release $(RELEASE)
 
 clean: ## what was built or cached here
 	rm -rf .venv .tools dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache mutants
