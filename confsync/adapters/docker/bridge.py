@@ -1,36 +1,26 @@
 """One kept-open way into a running container: its unix sockets and its commands, in a millisecond.
 
-A command by exec takes 60 to 120 ms; here one exec of perl (perl-base alone, which Debian's images
-have) serves all, many at a time. Its inner half, and how the two speak, is bridge.pl, which is sent
-to it and never written to a file. The inner half ends with the connection.
+A command by exec takes 30 to 120 ms; here one exec of perl (perl-base alone, which Debian's images
+have) serves all, many at a time. Its inner half is bridge.pl, which is sent to it and never written
+to a file; how the two speak is link.py's. The inner half ends with the connection.
 """
 
 import asyncio
 import errno
 import importlib.resources
-import itertools
 import os
-import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Protocol
 
 from confsync import errors
-from confsync.adapters.docker import stream, words
+from confsync.adapters.docker import faults, stream, words
 from confsync.adapters.docker.container import Container
+from confsync.adapters.docker.link import Frames, How, Link
 from confsync.domain.printable import printable, shortened
-
-REPLY_LIMIT = 64 * 1024 * 1024
-"""Bytes; `show servers state` of 50,000 servers is some 5 MB."""
 
 PATH_LIMIT = 107
 """Bytes of a unix socket's path (unix(7))."""
 
-_HEADER = struct.Struct(">IIc")
-_END = struct.Struct(">BI")
-_VERSION = b"1"
-_SAID = 2000
 # Its program comes over standard input: an argument would be in every list of processes.
 _LOADER = (
     'my $c="";while(length($c)<$ARGV[0])'
@@ -65,152 +55,6 @@ class Way(Protocol):
         """Look at a container again."""
 
 
-class _How(IntEnum):
-    """How a request ended (bridge.pl)."""
-
-    CLOSED = 0
-    UNSENT = 1
-    CUT = 2
-    EXITED = 3
-    SIGNALLED = 4
-    LATE = 5
-    UNSTARTED = 6
-
-
-@dataclass(slots=True)
-class _Job:
-    """One request under way."""
-
-    done: asyncio.Future[tuple[_How, int]]
-    data: bytearray = field(default_factory=bytearray)
-
-
-class Frames:
-    """Both directions of the protocol, without a connection."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    @staticmethod
-    def pack(number: int, kind: bytes, body: bytes = b"") -> bytes:
-        """Write a frame."""
-        return _HEADER.pack(len(body), number, kind) + body
-
-    @staticmethod
-    def exchange(path: str, payload: bytes, *, half_close: bool) -> bytes:
-        """Write the body of an exchange."""
-        return struct.pack(">B", half_close) + _text(path) + payload
-
-    @staticmethod
-    def command(
-        argv: Sequence[str],
-        environment: Mapping[str, str] | None,
-        directory: str,
-        timeout: float,
-    ) -> bytes:
-        """Write the body of a command."""
-        body = struct.pack(">I", int(timeout * 1000)) + _text(directory)
-        body += struct.pack(">I", len(argv)) + b"".join(map(_text, argv))
-        if environment is None:
-            return body + b"\0"
-        pairs = [_text(f"{name}={value}") for name, value in environment.items()]
-        return body + struct.pack(">BI", 1, len(pairs)) + b"".join(pairs)
-
-    def feed(self, data: bytes) -> list[tuple[int, bytes, bytes]]:
-        """Take what came; return the frames that are whole: number, kind, body."""
-        buffer = self._buffer
-        buffer += data
-        at, frames = 0, []
-        while len(buffer) - at >= _HEADER.size:
-            length, number, kind = _HEADER.unpack_from(buffer, at)
-            end = at + _HEADER.size + length
-            if len(buffer) < end:
-                break
-            frames.append((number, kind, bytes(buffer[at + _HEADER.size : end])))
-            at = end
-        del buffer[:at]
-        return frames
-
-
-def _text(text: str) -> bytes:
-    data = text.encode("utf-8", "surrogateescape")
-    return struct.pack(">I", len(data)) + data
-
-
-class _Link:
-    """One inner half, as long as it lives."""
-
-    def __init__(self) -> None:
-        self.hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.said = bytearray()
-        """What came instead of the protocol: of the engine, or of perl."""
-        self._frames = Frames()
-        self._jobs: dict[int, _Job] = {}
-        self._numbers = itertools.count(1)
-        self._stream: stream.Spoken | None = None
-
-    @property
-    def alive(self) -> bool:
-        return self._stream is not None and not self._stream.ended.done()
-
-    def begin(self, opened: stream.Spoken) -> None:
-        self._stream = opened
-        opened.ended.add_done_callback(self._ended)
-
-    def close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-
-    def received(self, kind: int, piece: bytes) -> None:
-        if kind != stream.STDOUT or (not self.hello.done() and self._foreign(piece)):
-            self.said += piece[: _SAID - len(self.said)]
-            return
-        for number, what, body in self._frames.feed(piece):
-            if what == b"H":
-                if not self.hello.done():
-                    self.hello.set_result(None)
-            elif (job := self._jobs.get(number)) is None:
-                continue  # cancelled
-            elif what == b"D":
-                job.data += body
-                if len(job.data) > REPLY_LIMIT:
-                    self._fail(job, errors.TargetUnavailable(f"more than {REPLY_LIMIT} bytes came"))
-            elif what == b"E" and not job.done.done():
-                how, value = _END.unpack(body)
-                job.done.set_result((_How(how), value))
-
-    async def ask(self, kind: bytes, body: bytes) -> tuple[_How, int, bytes]:
-        """Send a request and wait for its end. Raises EOFError when the way is cut meanwhile."""
-        assert self._stream is not None
-        number = next(self._numbers)
-        job = self._jobs[number] = _Job(asyncio.get_running_loop().create_future())
-        self._stream.write(Frames.pack(number, kind, body))
-        ended = False
-        try:
-            how, value = await job.done
-            ended = True
-            return how, value, bytes(job.data)
-        finally:
-            del self._jobs[number]
-            if not ended:
-                self._stream.write(Frames.pack(number, b"C"))
-
-    def _foreign(self, piece: bytes) -> bool:
-        hello = Frames.pack(0, b"H", _VERSION)
-        return bool(self.said) or not (hello.startswith(piece) or piece.startswith(hello))
-
-    def _ended(self, _: asyncio.Future[None]) -> None:
-        if not self.hello.done():
-            self.hello.set_exception(EOFError())
-        for job in self._jobs.values():
-            self._fail(job, EOFError())
-
-    @staticmethod
-    def _fail(job: _Job, error: Exception) -> None:
-        if not job.done.done():
-            job.done.set_exception(error)
-
-
 class Bridge:
     """A way into the container that `use` names; opened when needed, anew after it broke."""
 
@@ -219,7 +63,7 @@ class Bridge:
         self._engine = engine
         self._user = user
         self._container: Container | None = None
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._opening = asyncio.Lock()
         self._without: tuple[str, float] | None = None
         self.why = ""
@@ -227,7 +71,7 @@ class Bridge:
 
     @property
     def available(self) -> bool:
-        """False: this run of the container has no perl, as was seen; Engine.run is slower, but works."""
+        """False: no perl was seen in this run of the container. Engine.run is slower, but works."""
         return self._container is None or self._container.life != self._without
 
     def use(self, container: Container) -> None:
@@ -261,9 +105,9 @@ class Bridge:
             link = await self._linked()
             body = Frames.exchange(path, payload, half_close=half_close)
             how, value, data = await link.ask(b"X", body)
-        if how is _How.CLOSED:
+        if how is How.CLOSED:
             return data
-        if how is _How.UNSENT:
+        if how is How.UNSENT:
             raise OSError(value, os.strerror(value), path)
         raise EOFError(f"{path}: {os.strerror(value)}")
 
@@ -291,11 +135,11 @@ class Bridge:
                     f"the way into {self._name} broke at `{argv[0]}`"
                 ) from error
         match how:
-            case _How.EXITED:
+            case How.EXITED:
                 return value, data
-            case _How.SIGNALLED:
+            case How.SIGNALLED:
                 return -value, data
-            case _How.LATE:
+            case How.LATE:
                 raise TimeoutError
             case _:
                 raise errors.TargetUnavailable(
@@ -306,7 +150,7 @@ class Bridge:
     def _name(self) -> str:
         return f"the container {self._container.name}" if self._container else "the container"
 
-    async def _linked(self) -> _Link:
+    async def _linked(self) -> Link:
         if self._link is not None and self._link.alive:
             return self._link
         async with self._opening:
@@ -324,16 +168,21 @@ class Bridge:
             self._link = link
             return link
 
-    async def _open(self, container: Container) -> _Link:
+    async def _open(self, container: Container) -> Link:
         code = _inner()
-        link = _Link()
-        opened = await self._engine.attach(
-            container.id,
-            ["perl", "-e", _LOADER, str(len(code))],
-            link.received,
-            environment=_UNSET,
-            user=self._user,
-        )
+        link = Link()
+        try:
+            opened = await self._engine.attach(
+                container.id,
+                ["perl", "-e", _LOADER, str(len(code))],
+                link.received,
+                environment=_UNSET,
+                user=self._user,
+            )
+        except faults.Refusal as error:
+            if words.program_missing(error.words):
+                raise self._hopeless(container, "there is no perl in it") from error
+            raise
         link.begin(opened)
         greeted = False
         try:
@@ -354,7 +203,7 @@ class Bridge:
         return link
 
     async def _refused(
-        self, container: Container, opened: stream.Spoken, link: _Link
+        self, container: Container, opened: stream.Spoken, link: Link
     ) -> errors.TargetError:
         """Say why no inner half came up; remember it where another try would not help."""
         code = await self._engine.exit_code(opened)
@@ -362,13 +211,15 @@ class Bridge:
         now = await self._engine.inspect(container.id)
         if not now.runs or now.life != container.life:
             return errors.TargetUnavailable(f"the container {container.name} ended")
-        if words.program_missing(said):
-            self.why = f"the container {container.name} has no perl"
-        elif code in {137, 143, -9, -15}:
+        if code in {137, 143}:
             return errors.TargetUnavailable(f"the way into {container.name} was ended by a signal")
-        else:
-            self.why = f"perl does not work in the container {container.name}: {said or code}"
+        if words.program_missing(said):
+            return self._hopeless(container, "there is no perl in it")
+        return self._hopeless(container, f"perl fails in it: {said or f'exit code {code}'}")
+
+    def _hopeless(self, container: Container, why: str) -> errors.TargetError:
         self._without = container.life
+        self.why = f"no bridge into the container {container.name}: {why}"
         return errors.TargetUnavailable(self.why)
 
 
