@@ -7,8 +7,9 @@ with `-W -S` it crashes; measured on 2.6.12). So those are left out here.
 """
 
 import posixpath
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 # mworker.c and haproxy.c: what a master tells its next self, and what it tells its children.
 _LEFT_BY_HAPROXY = frozenset(
@@ -27,6 +28,7 @@ _LEFT_BY_HAPROXY = frozenset(
 _LEFT_BY_SYSTEMD = frozenset(
     {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}
 )
+_NAME = re.compile(r"(?:\S*/)?haproxy(?:[-_][\w.-]*)?(?<!\.sh)")
 _OURS = ("CONFSYNC_", "CONSUL_")
 
 # management.txt 3: options of the command line by how many words follow. Those that change what a
@@ -106,6 +108,24 @@ def told(
         replaced=program.endswith(" (deleted)"),
         notes=tuple(notes),
     )
+
+
+def declared(
+    words: Sequence[str], environment: Mapping[str, str], directory: str
+) -> MasterCommand | None:
+    """Read how a HAProxy that does not run would be started: by a container's first process.
+
+    What stands before its name is an init, or the image's entrypoint, which may leave the name out
+    (docker-library's does). None when it cannot be told, as with a command for a shell.
+    """
+    at = next((n for n, word in enumerate(words) if _NAME.fullmatch(word)), None)
+    if at is None:
+        at = next((n for n, word in enumerate(words) if word.endswith("entrypoint.sh")), None)
+    if at is None:
+        return None
+    line = b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in words[at:])
+    found = told(0, cmdline=line, environ=b"", directory=directory, program="")
+    return replace(found, environment=clean(environment)) if found else None
 
 
 def parse(words: list[str]) -> CommandLine | None:

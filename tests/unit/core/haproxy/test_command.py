@@ -44,3 +44,35 @@ def test_secrets_of_confsync_are_not_handed_to_the_check() -> None:
 def test_the_environment_is_not_in_the_commands_text() -> None:
     one = command.MasterCommand(pid=1, files=("/a",), environment={"KEY": "hush"})
     assert "hush" not in repr(one)
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        ("haproxy -W -db -f /a.cfg", ("/a.cfg",)),
+        ("docker-entrypoint.sh haproxy -f etc/a.cfg", ("/srv/etc/a.cfg",)),
+        ("/usr/bin/docker-entrypoint.sh -f /a.cfg", ("/a.cfg",)),
+        ("/sbin/tini -- /usr/local/sbin/haproxy-3.2 -W -f /conf.d", ("/conf.d",)),
+    ],
+)
+def test_how_a_container_would_start_it(words: str, files: tuple[str, ...]) -> None:
+    environment = {"WEB": "x", "HAPROXY_MWORKER": "1"}
+    found = command.declared(words.split(), environment, "/srv")
+    assert found is not None
+    assert found.files == files
+    assert found.environment == {"WEB": "x"}
+    assert (found.program, found.notes) == ("", ())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("/sbin/init",),
+        ("sh", "-c", "haproxy -f /etc/haproxy"),
+        ("haproxy-start.sh", "-f", "/a"),
+        ("start", "/etc/haproxy/haproxy.cfg"),
+        (),
+    ],
+)
+def test_a_start_that_cannot_be_told(words: tuple[str, ...]) -> None:
+    assert command.declared(words, {}, "/") is None
