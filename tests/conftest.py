@@ -24,7 +24,12 @@ from tests.support.haproxy import VERSIONS, Haproxy
 from tests.support.systemd import SystemdHost, program_tree
 
 HERE = Path(__file__).parent
-MARKERS = {"integration": "integration", "testbed": "integration", "systemd": "systemd"}
+MARKERS = {
+    "integration": "integration",
+    "packaging": "integration",
+    "testbed": "integration",
+    "systemd": "systemd",
+}
 SOAK_TIMEOUT = 3600  # seconds
 
 # A busy machine is no fault of the code: hypothesis's limits on wall time are off.
