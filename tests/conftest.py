@@ -26,6 +26,7 @@ from tests.support.systemd import SystemdHost, program_tree
 HERE = Path(__file__).parent
 MARKERS = {
     "integration": "integration",
+    "containers": "integration",
     "packaging": "integration",
     "testbed": "integration",
     "systemd": "systemd",
