@@ -17,7 +17,7 @@ from confsync.engine import telling
 from confsync.engine.cycle import Cycle, Turn
 from confsync.engine.holdoff import Holdoff, Pace
 from confsync.engine.mailbox import Mailbox
-from confsync.errors import ConfsyncError, Unavailable
+from confsync.errors import ConfsyncError, TargetUnavailable, Unavailable
 from confsync.ports import ConfigStore, Discoverer, Notifier, StateStore, Target, Telemetry
 
 TICK = 1.0
@@ -94,6 +94,7 @@ class Agent:
         self._prints: object = None
         self._last_error = ""
         self._carried: tuple[str, ...] = ()
+        self._glance = asyncio.Event()
 
     async def run(self, stop: asyncio.Event, *extra: Callable[[], Awaitable[None]]) -> None:
         """Work until `stop` is set; `extra` are further tasks of the same group."""
@@ -119,6 +120,17 @@ class Agent:
         await stop.wait()
         async with self._busy:
             raise Stopped
+
+    def glance(self, why: str) -> None:
+        """Look at HAProxy now, since something tells that it may have changed.
+
+        What could not be reached is tried again at once.
+        """
+        self._telemetry.event("debug", "target", news=why)
+        code = self.report.exit_code if self.report is not None else 0
+        if self.retry_at is not None and code == TargetUnavailable.exit_code:
+            self._begin(why)
+        self._glance.set()
 
     def release(self, services: tuple[str, ...], *, registry: bool) -> None:
         """Have the next cycle let held services (or the registry) go."""
@@ -165,7 +177,9 @@ class Agent:
                 self._notifier.watchdog()
             if self.report is not None and not self._busy.locked():
                 await self._look()
-            await asyncio.sleep(TICK)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._glance.wait(), TICK)
+            self._glance.clear()
 
     async def _look(self) -> None:
         try:

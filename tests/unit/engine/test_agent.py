@@ -14,7 +14,7 @@ from confsync.engine.agent import Agent, Options
 from confsync.engine.cycle import Cycle
 from confsync.engine.cycle import Options as CycleOptions
 from confsync.engine.holdoff import Pace
-from confsync.errors import ReloadFailed, TargetDenied
+from confsync.errors import ReloadFailed, TargetDenied, TargetUnavailable
 from tests.fakes import world
 from tests.fakes.world import MAIN, MAP, catalog
 
@@ -258,6 +258,40 @@ async def test_what_others_do_to_haproxy_is_noticed(here: Here) -> None:
         await here.until(lambda r: "HAProxy stopped" in r.why)
         here.haproxy.start()
         await here.until(lambda r: "HAProxy runs" in r.why)
+
+
+async def test_a_glance_does_not_wait_for_the_next_look(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agents, "TICK", 60)
+    async with here.running():
+        here.publish(web=2)
+        await here.until(reloaded(2))
+        here.haproxy.pid += 1
+        here.agent.glance("container lb: start")
+        await here.until(lambda r: "HAProxy was reloaded by another hand" in r.why)
+
+
+async def test_what_could_not_be_reached_is_tried_at_once_when_it_is_back(here: Here) -> None:
+    async with here.running(retry=(60, 60)):
+        here.haproxy.observe_error = TargetUnavailable("the container lb is paused")
+        here.publish(web=2)
+        await here.until(lambda r: r.exit_code == 69)
+        here.haproxy.observe_error = None
+        here.agent.glance("container lb: unpause")
+        report = await here.until(reloaded(2))
+        assert "container lb: unpause" in report.why
+
+
+async def test_what_was_refused_is_not_tried_again_because_of_a_glance(here: Here) -> None:
+    async with here.running(retry=(60, 60)):
+        here.haproxy.refuses = lambda _: True
+        here.publish(web=2)
+        await here.until(lambda r: r.exit_code == 65)
+        checks = here.haproxy.checks
+        here.agent.glance("container lb: start")
+        await asyncio.sleep(0.1)
+    assert here.haproxy.checks == checks
 
 
 async def test_an_edit_on_disk_is_noticed_and_replaced(here: Here) -> None:
