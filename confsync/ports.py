@@ -104,6 +104,9 @@ class Target(Protocol):
         Raises CheckRejected with HAProxy's words, CheckUnavailable.
         """
 
+    async def ready(self, before: Observed) -> None:
+        """Find out ahead whether a reload could be asked for. Raises TargetError when not."""
+
     async def reload(self, before: Observed) -> Observed:
         """Reload once; return when the new worker is confirmed. Raises ReloadFailed, TargetError."""
 

@@ -67,6 +67,8 @@ class Applier:
         await self._checked(self._store, staged, draft, has_live=has_live, beside=preparing)
         with draft.stage(Stage.WRITE):
             await self._prepared(staged, preparing)
+            if isinstance(plan, ReloadPlan):
+                await self._ready(staged, observed)
             if gate is not None and not await gate():
                 await asyncio.to_thread(self._store.discard, staged)
                 draft.outcome = Outcome.SUPERSEDED
@@ -132,6 +134,14 @@ class Applier:
         try:
             await preparing
         except WriteError:
+            await asyncio.to_thread(self._store.discard, staged)
+            raise
+
+    async def _ready(self, staged: Staged, observed: Observed) -> None:
+        """Promote nothing that cannot be loaded."""
+        try:
+            await self._target.ready(observed)
+        except TargetError:
             await asyncio.to_thread(self._store.discard, staged)
             raise
 

@@ -197,6 +197,7 @@ class Haproxy:
         self.checks = 0
         self.refuses: Callable[[Staged | None], bool] = lambda _: False
         self.check_error: ConfsyncError | None = None
+        self.ready_error: ConfsyncError | None = None
         self.reload_error: ConfsyncError | None = None
         self.observe_error: ConfsyncError | None = None
         self.servers_error: ConfsyncError | None = None
@@ -239,6 +240,10 @@ class Haproxy:
         if self.refuses(staged):
             raise CheckRejected("refused", detail="line 3: no")
         return ("a warning",) if staged else ()
+
+    async def ready(self, before: Observed) -> None:
+        if self.ready_error:
+            raise self.ready_error
 
     async def reload(self, before: Observed) -> Observed:
         await self.gate.wait()

@@ -101,6 +101,14 @@ class SocketTarget:
             raise refused
         return said + notes
 
+    async def ready(self, before: Observed) -> None:
+        """Raise what keeps us from the master's socket: without it nothing is to be promoted."""
+        if before.master or before.loading:
+            return
+        look = await self._observer.look()
+        if look.master_error is not None and not look.refused:
+            raise look.master_error
+
     async def reload(self, before: Observed) -> Observed:
         """Reload once and return when the new worker is confirmed.
 

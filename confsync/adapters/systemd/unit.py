@@ -99,6 +99,9 @@ class SystemdTarget:
         """Read the state of all servers; see ports.Target."""
         return await self._socket.servers()
 
+    async def ready(self, before: Observed) -> None:
+        """Nothing to find out: the unit's reload stands in for the master socket."""
+
     async def reload(self, before: Observed) -> Observed:
         """Reload over the master socket, else by the unit; one at a time.
 

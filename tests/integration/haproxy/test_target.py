@@ -224,6 +224,8 @@ async def test_without_the_master_socket_it_runs_but_cannot_be_reloaded(
     seen = await target.observe()
     assert (seen.running, seen.master, seen.worker_pid) == (True, False, haproxy.worker_pid())
     with pytest.raises(errors.TargetUnavailable, match="no socket"):
+        await target.ready(seen)
+    with pytest.raises(errors.TargetUnavailable, match="no socket"):
         await target.reload(seen)
     assert haproxy.reloads() == 0
 

@@ -13,7 +13,14 @@ from confsync.domain.status import CycleReport, Outcome, Stage
 from confsync.engine import cycle as cycles
 from confsync.engine import guarding
 from confsync.engine.cycle import Cycle, Options, Turn
-from confsync.errors import CheckUnavailable, ReloadFailed, RenderError, StateError, WriteError
+from confsync.errors import (
+    CheckUnavailable,
+    ReloadFailed,
+    RenderError,
+    StateError,
+    TargetUnavailable,
+    WriteError,
+)
 from tests.fakes import world
 from tests.fakes.world import MAIN, MAP, catalog
 
@@ -192,6 +199,18 @@ async def test_a_failed_reload_puts_the_previous_set_back(here: World) -> None:
     here.haproxy.reload_error = None
     assert (await here.turn(catalog(web=3))).outcome is Outcome.RELOADED
     assert here.haproxy.reloads == 2
+
+
+async def test_what_could_not_be_loaded_is_not_promoted(here: World) -> None:
+    here.haproxy.ready_error = TargetUnavailable("no master socket")
+    report = await here.turn(catalog(web=3))
+    assert (report.exit_code, report.error) == (69, "no master socket")
+    assert report.failed_stage is Stage.WRITE
+    assert here.store.done == ["stage", "discard"]
+    assert (here.store.disk, here.haproxy.reloads) == ({}, 0)
+    # one that does not run takes what is written when it starts
+    here.haproxy.running = False
+    assert (await here.turn(catalog(web=3))).outcome is Outcome.WRITTEN
 
 
 async def test_a_full_disk_changes_nothing(here: World) -> None:

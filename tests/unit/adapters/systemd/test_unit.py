@@ -34,6 +34,9 @@ class FakeSocket:
     async def check(self, main: str, staged: Staged | None) -> tuple[str, ...]:
         return (f"checked {main}",)
 
+    async def ready(self, before: Observed) -> None:
+        raise AssertionError("the unit's reload needs no socket")
+
     async def reload(self, before: Observed) -> Observed:
         self.reloads += 1
         return dataclasses.replace(before, worker_pid=before.worker_pid + 1)
