@@ -137,11 +137,11 @@ def judged(
     )
 
 
-def unknown_start(main: str) -> str:
+def unknown_start(main: str, whose: str = "confsync's own") -> str:
     """Say what the check of a HAProxy lacks whose command line is not known."""
     return (
         f"how the running HAProxy was started is not known: only {main} was checked, "
-        "with confsync's own environment"
+        f"with {whose} environment"
     )
 
 
