@@ -49,11 +49,11 @@ def unreachable(where: str, cause: BaseException) -> errors.TargetError:
         case ssl.SSLCertVerificationError():
             return EngineGone(
                 f"the certificate of the Docker engine at {where} is refused: "
-                f"{cause.verify_message or 'not trusted'}",
+                f"{getattr(cause, 'verify_message', '') or 'not trusted'}",
                 remedy="put its CA into ca.pem in DOCKER_CERT_PATH, and use a name that is in it",
             )
         case ssl.SSLError():
-            reason = (cause.reason or "no reason given").lower().replace("_", " ")
+            reason = (getattr(cause, "reason", None) or "no reason given").lower().replace("_", " ")
             return EngineGone(
                 f"TLS with the Docker engine at {where} fails: {reason}",
                 remedy="is it its TLS port, and are cert.pem and key.pem in DOCKER_CERT_PATH signed "
