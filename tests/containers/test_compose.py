@@ -1,0 +1,129 @@
+"""deploy/compose as it stands, with local images in the place of the public ones: up, traffic, down.
+
+The stub of registrator registers what Compose starts, with registrator's own payloads.
+"""
+
+import os
+import re
+import secrets
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support import machine
+from tests.support.containers import (
+    consul_image,
+    demo_image,
+    docker,
+    get,
+    registrator_image,
+    sidecar,
+)
+from tests.support.load import Load
+from tests.support.process import wait_until
+
+FILE = Path(__file__).parents[2] / "deploy" / "compose" / "docker-compose.yml"
+
+
+class Compose:
+    """One project of the file."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self.name = f"confsync-test-{secrets.token_hex(4)}"
+        self._command = (*machine.compose(), "--project-name", self.name, "--file", str(FILE))
+        # No BuildKit: a machine may lack its plugin.
+        self._environment = {**os.environ, "DOCKER_BUILDKIT": "0", **variables}
+
+    def __call__(self, *argv: str) -> str:
+        done = subprocess.run(
+            [*self._command, *argv],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            env=self._environment,
+        )
+        assert done.returncode == 0, f"compose {' '.join(argv)}: {done.stderr}"
+        return done.stdout
+
+    def up(self, *options: str, **scale: int) -> None:
+        counts = [word for name, n in scale.items() for word in ("--scale", f"{name}={n}")]
+        self("up", "--detach", *options, *counts)
+
+    def left(self) -> list[str]:
+        """Name all that Docker still has of the project."""
+        label = f"label=com.docker.compose.project={self.name}"
+        kinds = (("container", "ls", "--all"), ("volume", "ls"), ("network", "ls"))
+        return [
+            found
+            for kind in kinds
+            for found in docker(*kind, "--quiet", "--filter", label).splitlines()
+        ]
+
+
+@pytest.fixture(scope="module")
+def variables() -> dict[str, str]:
+    http, stats = machine.free_ports(2)
+    return {
+        "CONSUL_IMAGE": consul_image(),
+        "REGISTRATOR_IMAGE": registrator_image(),
+        "HAPROXY_IMAGE": machine.docker_image("stock-3.2"),
+        "CONFSYNC_IMAGE": sidecar("3.2"),
+        "DEMO_IMAGE": demo_image(),
+        "HTTP": f"127.0.0.1:{http}",
+        "STATS": f"127.0.0.1:{stats}",
+    }
+
+
+@pytest.fixture
+def compose(variables: dict[str, str]) -> Iterator[Compose]:
+    project = Compose(variables)
+    yield project
+    project("down", "--volumes", "--timeout", "1")
+    assert project.left() == []
+
+
+def test_a_site_comes_up_with_nothing_serves_what_registrator_finds_and_goes(
+    compose: Compose, variables: dict[str, str]
+) -> None:
+    port, stats = (int(variables[name].rpartition(":")[2]) for name in ("HTTP", "STATS"))
+    compose.up("--build", web=0, api=0)
+    wait_until(lambda: get("127.0.0.1", port)[0] == 503, "a serving HAProxy", timeout=60)
+    assert get("127.0.0.1", stats)[0] == 200
+
+    compose.up("--no-recreate", web=1, api=1)
+    for host in ("web", "api.example.org"):
+        wait_until(lambda host=host: get("127.0.0.1", port, host)[0] == 200, host)
+
+    with Load(port, host_header="web", streams=0, seconds=120) as load:
+        load.wait_ok(50)
+        compose.up("--no-recreate", web=2, api=1)
+        load.wait(lambda report: len(report.servers) == 2, "two servers")
+        compose("restart", "confsync")
+        load.wait_ok(200)
+        # Its container is gone before anyone knows: the requests go to the other one.
+        compose.up("--no-recreate", web=1, api=1)
+        wait_until(lambda: config(compose).count("\n    server ") == 2, "one server each")
+        load.wait_ok(200)
+        report = load.stop()
+    assert report.failed_as == {}
+    assert len(report.servers) == 2
+    assert "added: " in compose("logs", "registrator")
+
+    compose("down", "--volumes", "--timeout", "1")
+    assert compose.left() == []
+
+
+def config(compose: Compose) -> str:
+    return compose("exec", "-T", "haproxy", "cat", "/etc/haproxy/haproxy.cfg")
+
+
+def test_every_image_is_a_public_one_and_can_be_another(variables: dict[str, str]) -> None:
+    images = [line.strip() for line in FILE.read_text().splitlines() if "image: " in line]
+    named = [re.fullmatch(r"image: \$\{(\w+_IMAGE):-([\w./-]+(?::[\w.]+)?)\}", i) for i in images]
+    assert None not in named
+    assert {found[1] for found in named if found} == {n for n in variables if n.endswith("_IMAGE")}
+    local = set(Compose(variables)("config", "--images").split())
+    assert local == {variables[name] for name in variables if name.endswith("_IMAGE")}
