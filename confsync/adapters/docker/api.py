@@ -8,6 +8,7 @@ the SDK reads those without any limit of time. Every error is one of ours.
 import contextlib
 import functools
 import json
+import socket
 import ssl
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ def _translated(method: Callable[P, T]) -> Callable[P, T]:
         api = args[0]
         assert isinstance(api, Api)
         with _translating(api.endpoint.where, api.timeout):
+            _knock(api.endpoint, api.timeout)
             return method(*args, **kwargs)
 
     return call
@@ -54,6 +56,7 @@ class Api:
         if self.endpoint.tls is not None and not self.endpoint.tls.verify:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it was asked for
         with _translating(self.endpoint.where, timeout):
+            _knock(self.endpoint, timeout)
             first = self._made(docker.constants.DEFAULT_DOCKER_API_VERSION)
             try:
                 spoken = str(first.version(api_version=False)["ApiVersion"])
@@ -184,6 +187,14 @@ class Api:
             with contextlib.closing(answer):
                 raise _refusal(self.endpoint.where, answer, answer.text)
         return answer
+
+
+def _knock(endpoint: Endpoint, timeout: float) -> None:
+    """Fail at once where nobody listens: the SDK would leave that socket to the garbage collector."""
+    if endpoint.socket:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(timeout)
+            sock.connect(endpoint.socket)
 
 
 @contextlib.contextmanager

@@ -70,7 +70,7 @@ def unreachable(where: str, cause: BaseException) -> errors.TargetError:
                 f"the Docker engine at {where} cannot be reached: {os.strerror(number)}",
                 remedy="is DOCKER_HOST right?" if number != errno.EMFILE else "",
             )
-        case OSError():
+        case OSError() if not isinstance(cause, ValueError):  # requests' errors of JSON are both
             return EngineGone(
                 f"the Docker engine at {where} cannot be reached: {_line(str(cause))}",
                 remedy="is DOCKER_HOST right?",
