@@ -168,7 +168,7 @@ class SystemdTarget(HaproxyTarget):
 
 
 class DockerTarget(HaproxyTarget):
-    """An HAProxy in a container. This version has no such target yet and refuses it."""
+    """A HAProxy in a container, reached through its Docker engine (DOCKER_HOST and so on)."""
 
     type: Literal["docker"]
     """How HAProxy is reached."""

@@ -12,21 +12,9 @@ from confsync.settings.model import DockerTarget
 
 def broken(merged: dict[str, Any], base: str) -> Iterator[faults.Fault]:
     """Find what breaks a rule. `base`: the folder that relative paths start from."""
-    yield from _no_docker(merged)
     yield from _known_variables(merged)
     yield from _one_template_a_destination(merged, base)
     yield from _in_the_container(merged, base)
-
-
-def _no_docker(merged: dict[str, Any]) -> Iterator[faults.Fault]:
-    target = merged.get("target")
-    if isinstance(target, dict) and target.get("type") == "docker":
-        yield faults.Fault(
-            path=("target", "type"),
-            value="docker",
-            what="this version has no docker target yet",
-            remedy='use "socket" with sockets on a shared volume, or "systemd"',
-        )
 
 
 def _known_variables(merged: dict[str, Any]) -> Iterator[faults.Fault]:

@@ -5,7 +5,7 @@ The only module that knows adapters by name. Imports that a command may not need
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,6 +44,15 @@ def control_socket(loaded: Loaded) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """The way to the running HAProxy. `watch`: who tells of its changes, for ever, in words."""
+
+    target: Target
+    watch: Callable[[Callable[[str], None]], Awaitable[None]] | None = None
+    close: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Everything that a turn is made of. `templates`: read once, with the settings."""
 
@@ -52,10 +61,15 @@ class Parts:
     templates: TemplateSet
     renderer: Renderer
     discoverer: Discoverer
-    target: Target
+    reached: Reached
     store: FileStore
     state: StateDirectory
     cycle: cycle.Cycle
+
+    async def close(self) -> None:
+        """Give connections back."""
+        self.reached.close()
+        await self.discoverer.close()
 
     @property
     def main(self) -> str:
@@ -129,27 +143,34 @@ def discoverer(source: ConsulSource | FileSource) -> Discoverer:
     )
 
 
-def target(settings: Settings) -> Target:
+def reached(settings: Settings, where: placement.Placement) -> Reached:
     """Build the way to the running HAProxy."""
     chosen = settings.target
     options = SocketOptions(
-        config=chosen.config,
+        config=where.local(chosen.config),
         master_socket=chosen.master_socket,
         stats_socket=chosen.stats_socket,
         binary=chosen.binary,
         weak=chosen.check == "weak",
         timeout=settings.reload.timeout,
     )
+    if isinstance(chosen, DockerTarget):
+        from confsync.wiring import containers  # noqa: PLC0415
+
+        docker = containers.target(chosen, options, where)
+        return Reached(target=docker, watch=docker.watch, close=docker.close)
     if isinstance(chosen, SystemdTarget):
         from confsync.adapters.systemd import systemctl, unit  # noqa: PLC0415
 
         manager = systemctl.Systemctl(chosen.unit)
-        return unit.SystemdTarget(
-            unit.SystemdOptions(unit=chosen.unit, timeout=settings.reload.timeout),
-            SocketTarget(options, master_pid=manager.main_pid),
-            systemctl=manager,
+        return Reached(
+            target=unit.SystemdTarget(
+                unit.SystemdOptions(unit=chosen.unit, timeout=settings.reload.timeout),
+                SocketTarget(options, master_pid=manager.main_pid),
+                systemctl=manager,
+            )
         )
-    return SocketTarget(options)
+    return Reached(target=SocketTarget(options))
 
 
 def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
@@ -176,7 +197,7 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
         )
     )
     state = StateDirectory(directory)
-    source, reached = discoverer(settings.source), target(settings)
+    source, way = discoverer(settings.source), reached(settings, where)
     guard = settings.guard
     return Parts(
         settings=settings,
@@ -184,7 +205,7 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
         templates=templates,
         renderer=renderer,
         discoverer=source,
-        target=reached,
+        reached=way,
         store=store,
         state=state,
         cycle=cycle.Cycle(
@@ -206,7 +227,7 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
             store=store,
             scratch=ScratchStore(anywhere=anywhere or where.mirrored),
             state=state,
-            target=reached,
+            target=way.target,
             renderer=renderer,
             is_local=is_local,
         ),
@@ -243,7 +264,7 @@ async def once(
                 )
             )
         finally:
-            await made.discoverer.close()
+            await made.close()
     return replace(
         report,
         notes=(*warnings(loaded, made), *found, *made.state.notes, *report.notes),
@@ -289,7 +310,7 @@ async def check(loaded: Loaded, *, services: str | None, haproxy: bool) -> Cycle
             catalog = None if loaded.file is None and haproxy else Catalog()
         report = await made.cycle.check(catalog, haproxy=haproxy)
     finally:
-        await made.discoverer.close()
+        await made.close()
     return replace(report, notes=(*warnings(loaded, made), *report.notes))
 
 

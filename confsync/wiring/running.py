@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Self
 
@@ -59,7 +59,7 @@ class Running:
             ),
             cycle=self._parts.cycle,
             discoverer=self._parts.discoverer,
-            target=self._parts.target,
+            target=self._parts.reached.target,
             store=self._parts.store,
             state=self._parts.state,
             telemetry=telemetry,
@@ -90,8 +90,15 @@ class Running:
                 target=self.loaded.settings.target.type,
                 config=self.loaded.settings.target.config,
             )
-            await self._agent.run(stop, self._control)
+            try:
+                await self._agent.run(stop, self._control, *self._watchers())
+            finally:
+                self._parts.reached.close()
         self._telemetry.event("info", "agent stopped")
+
+    def _watchers(self) -> tuple[Callable[[], Awaitable[None]], ...]:
+        watch = self._parts.reached.watch
+        return () if watch is None else (lambda: watch(self._agent.glance),)
 
     async def _control(self) -> None:
         await serve(assembly.control_socket(self.loaded), self._answer)
