@@ -20,6 +20,19 @@ class NotShared(errors.TargetUnavailable):
     """The container does not see what confsync writes."""
 
 
+class Agreement:
+    """Compares the destinations. `paths`: as confsync names them."""
+
+    def __init__(self, inside: Inside, placement: Placement, paths: Iterable[str]) -> None:
+        self._inside = inside
+        self._place = placement
+        self._paths = tuple(paths)
+
+    async def verify(self, container: Container) -> None:
+        """Make sure that a container sees what is on disk. Raises TargetUnavailable, NotShared."""
+        await verify(self._inside, container, self._place, self._paths)
+
+
 async def verify(
     inside: Inside, container: Container, placement: Placement, paths: Iterable[str]
 ) -> None:
