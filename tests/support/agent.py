@@ -33,9 +33,10 @@ class Agent:
         stats_bind: str = "",
         extra: str = "",
         template: str = "",
+        target: str = "",
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """`source`, `extra`: TOML text; `template`: a [[template]] instead of the built-in one."""
+        """`source`, `extra`: TOML text; `template`, `target`: instead of built-in and socket."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.file = folder / "confsync.toml"
@@ -48,7 +49,7 @@ class Agent:
             f'[template.vars]\nbind = "{bind}"\nlog = ""\n'
             + (f'stats_bind = "{stats_bind}"\n' if stats_bind else "")
         )
-        self._target = (
+        self._target = target or (
             f'[target]\ntype = "socket"\nconfig = "{config}"\nmaster_socket = "{master_socket}"\n'
             f'stats_socket = "{stats_socket}"\nbinary = "{binary}"\n'
         )

@@ -78,7 +78,14 @@ class DockerTarget:
         seen = await self._sockets(container)
         if seen.master or seen.loading:
             return seen
-        return await self._signalling.observe(container, seen)
+        try:
+            return await self._signalling.observe(container, seen)
+        except errors.TargetUnavailable:
+            self._looked = float("-inf")
+            container = await self._current()
+            if container.runs:
+                raise
+            return Observed(running=False, why=_why(container))  # it ended meanwhile
 
     async def check(self, main: str, staged: Staged | None) -> tuple[str, ...]:
         """Have the container's own HAProxy check the set; see ports.Target."""
