@@ -53,15 +53,17 @@ async def verify(
     there = await inside.digests(container, list(seen.values()))
     for path, name in seen.items():
         if here[path] != there[name]:
-            raise _explained(container, placement, path)
+            raise _explained(container, placement, path, missing=there[name] is None)
 
 
-def _explained(container: Container, placement: Placement, path: str) -> NotShared:
+def _explained(
+    container: Container, placement: Placement, path: str, *, missing: bool
+) -> NotShared:
     """Say which mount makes a file another one inside."""
     name, outside, inside = container.name, placement.outside, placement.inside
     mount = container.mount_of(placement.seen(path))
     what = f"the container {name} does not see {outside} as {inside} (target.directory)"
-    differs = f"{posixpath.basename(path)} differs inside"
+    differs = f"{posixpath.basename(path)} {'is not there' if missing else 'differs there'}"
     elsewhere = next((m for m in container.mounts if m.source == outside), None)
     if elsewhere is not None and elsewhere is not mount:
         return NotShared(
