@@ -8,11 +8,12 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from confsync import __version__
 from confsync.adapters.files.scratch import ScratchStore
 from confsync.adapters.files.state import StateDirectory
-from confsync.adapters.files.store import FileStore, StoreOptions
+from confsync.adapters.files.store import FileStore, Recovery, StoreOptions
 from confsync.adapters.files.templates import TemplateFiles, TemplateOption, TemplateOptions
 from confsync.adapters.haproxy.options import SocketOptions
 from confsync.adapters.haproxy.target import SocketTarget
@@ -27,7 +28,7 @@ from confsync.domain.running import Record
 from confsync.domain.status import CycleReport
 from confsync.engine import cycle, guarding
 from confsync.errors import Unavailable
-from confsync.ports import Discoverer, Target
+from confsync.ports import ConfigStore, Discoverer, Target
 from confsync.settings.load import Loaded
 from confsync.settings.model import (
     ConsulSource,
@@ -43,11 +44,19 @@ def control_socket(loaded: Loaded) -> str:
     return str(Path(loaded.settings.state.directory) / "agent.sock")
 
 
+class Store(ConfigStore, Protocol):
+    """The destinations, wherever they are."""
+
+    def recover(self) -> Recovery:
+        """Mend what a crash left behind."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
     """The way to the running HAProxy. `watch`: who tells of its changes, for ever, in words."""
 
     target: Target
+    store: Store
     watch: Callable[[Callable[[str], None]], Awaitable[None]] | None = None
     close: Callable[[], None] = lambda: None
 
@@ -62,7 +71,7 @@ class Parts:
     renderer: Renderer
     discoverer: Discoverer
     reached: Reached
-    store: FileStore
+    store: Store
     state: StateDirectory
     cycle: cycle.Cycle
 
@@ -143,8 +152,10 @@ def discoverer(source: ConsulSource | FileSource) -> Discoverer:
     )
 
 
-def reached(settings: Settings, where: placement.Placement) -> Reached:
-    """Build the way to the running HAProxy."""
+def reached(
+    settings: Settings, where: placement.Placement, store: FileStore, state: StateDirectory
+) -> Reached:
+    """Build the way to the running HAProxy, and to its files."""
     chosen = settings.target
     options = SocketOptions(
         config=where.local(chosen.config),
@@ -157,8 +168,8 @@ def reached(settings: Settings, where: placement.Placement) -> Reached:
     if isinstance(chosen, DockerTarget):
         from confsync.wiring import containers  # noqa: PLC0415
 
-        docker = containers.target(chosen, options, where)
-        return Reached(target=docker, watch=docker.watch, close=docker.close)
+        docker, files = containers.made(chosen, options, where, store, state)
+        return Reached(target=docker, store=files, watch=docker.watch, close=docker.close)
     if isinstance(chosen, SystemdTarget):
         from confsync.adapters.systemd import systemctl, unit  # noqa: PLC0415
 
@@ -168,9 +179,10 @@ def reached(settings: Settings, where: placement.Placement) -> Reached:
                 unit.SystemdOptions(unit=chosen.unit, timeout=settings.reload.timeout),
                 SocketTarget(options, master_pid=manager.main_pid),
                 systemctl=manager,
-            )
+            ),
+            store=store,
         )
-    return Reached(target=SocketTarget(options))
+    return Reached(target=SocketTarget(options), store=store)
 
 
 def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
@@ -197,7 +209,8 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
         )
     )
     state = StateDirectory(directory)
-    source, way = discoverer(settings.source), reached(settings, where)
+    source = discoverer(settings.source)
+    way = reached(settings, where, store, state)
     guard = settings.guard
     return Parts(
         settings=settings,
@@ -206,7 +219,7 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
         renderer=renderer,
         discoverer=source,
         reached=way,
-        store=store,
+        store=way.store,
         state=state,
         cycle=cycle.Cycle(
             options=cycle.Options(
@@ -224,7 +237,7 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
                 ),
             ),
             discoverer=source,
-            store=store,
+            store=way.store,
             scratch=ScratchStore(anywhere=anywhere or where.mirrored),
             state=state,
             target=way.target,

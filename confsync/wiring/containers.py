@@ -2,28 +2,54 @@
 
 from confsync.adapters.docker.bridge import Bridge
 from confsync.adapters.docker.check import Checker, CheckOptions
+from confsync.adapters.docker.delivery import DeliveredStore
 from confsync.adapters.docker.engine import Engine
 from confsync.adapters.docker.inside import Inside
 from confsync.adapters.docker.options import DockerOptions
 from confsync.adapters.docker.signalling import Signalling
 from confsync.adapters.docker.target import DockerTarget, Ways
+from confsync.adapters.files.state import StateDirectory
+from confsync.adapters.files.store import FileStore, Recovery
 from confsync.adapters.haproxy.options import SocketOptions
 from confsync.adapters.haproxy.target import SocketTarget
 from confsync.core.placement import Placement
 from confsync.settings.model import DockerTarget as Chosen
 
+Store = FileStore | DeliveredStore[Recovery]
 
-def target(chosen: Chosen, options: SocketOptions, placement: Placement) -> DockerTarget:
-    """Build the way to a HAProxy in a container. Opens nothing."""
+
+def made(
+    chosen: Chosen,
+    options: SocketOptions,
+    placement: Placement,
+    local: FileStore,
+    state: StateDirectory,
+) -> tuple[DockerTarget, Store]:
+    """Build the way to a HAProxy in a container, and to its files. Opens nothing.
+
+    `local`: the store of the files here, which the container shares or gets copies of.
+    """
     docker = DockerOptions(container=chosen.container, directory=chosen.directory)
     engine = Engine(docker)
     bridge = Bridge(engine)
     inside = Inside(engine, bridge)
+    store: Store = local
+    delivered = None
+    if placement.mirrored:
+        store = delivered = DeliveredStore(
+            local,
+            inside,
+            state,
+            container=chosen.container,
+            placement=placement,
+            main=options.config,
+        )
     checker = Checker(
         CheckOptions(placement=placement, binary=chosen.binary, timeout=options.check_timeout),
         inside,
+        staged_inside=delivered.staged_inside if delivered else lambda _: True,
     )
-    return DockerTarget(
+    target = DockerTarget(
         docker,
         engine=engine,
         bridge=bridge,
@@ -34,4 +60,6 @@ def target(chosen: Chosen, options: SocketOptions, placement: Placement) -> Dock
         ),
         checker=checker,
         signalling=Signalling(engine, inside, timeout=options.timeout, masked=checker.masked),
+        delivered=delivered,
     )
+    return target, store

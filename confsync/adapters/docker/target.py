@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from confsync import errors
 from confsync.adapters.docker import events
@@ -39,6 +40,15 @@ class Ways:
     sockets: tuple[str, ...]
 
 
+class Delivered(Protocol):
+    """Who puts files into the container. `notes`: what the operator should know of the last time."""
+
+    notes: tuple[str, ...]
+
+    async def verify(self, container: Container) -> None:
+        """Make sure that the container has what was put into it. Raises TargetUnavailable."""
+
+
 class DockerTarget:
     """One container's HAProxy."""
 
@@ -51,6 +61,7 @@ class DockerTarget:
         ways: Ways,
         checker: Checker,
         signalling: Signalling,
+        delivered: Delivered | None = None,
     ) -> None:
         self._options = options
         self._engine = engine
@@ -58,6 +69,7 @@ class DockerTarget:
         self._ways = ways
         self._checker = checker
         self._signalling = signalling
+        self._delivered = delivered
         self._container: Container | None = None
         self._looked = float("-inf")
         self._listening = False
@@ -69,6 +81,12 @@ class DockerTarget:
 
         Raises TargetUnavailable when the engine does not answer, or the container is paused.
         """
+        seen = await self._observe()
+        if self._delivered is not None and self._delivered.notes:
+            return dataclasses.replace(seen, notes=(*seen.notes, *self._delivered.notes))
+        return seen
+
+    async def _observe(self) -> Observed:
         try:
             container = await self._current()
         except NoContainer as error:
@@ -102,6 +120,8 @@ class DockerTarget:
     async def reload(self, before: Observed) -> Observed:
         """Reload over the master socket, else by a signal. See ports.Target."""
         container = await self._current()
+        if self._delivered is not None:
+            await self._delivered.verify(container)
         seen = await self._sockets(container)
         if seen.master or seen.loading:
             assert self._way is not None
