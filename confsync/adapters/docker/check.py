@@ -177,7 +177,9 @@ class Checker:
             await self._inside.engine.put(container.id, copies.files(seen.files, master))
             yield seen
         finally:
-            await self._removed(container, ["rm", "-rf", folder], user)
+            # One that has ended meanwhile keeps it, in its own /tmp.
+            with contextlib.suppress(errors.TargetError, TimeoutError):
+                await self._inside.run(container, ["rm", "-rf", folder], user=user)
 
     @contextlib.asynccontextmanager
     async def _copies(
@@ -206,12 +208,7 @@ class Checker:
                 with contextlib.suppress(OSError):
                     os.unlink(each)  # noqa: PTH108
             if rest and container.runs:
-                await self._removed(container, ["rm", "-f", *rest], "")
-
-    async def _removed(self, container: Container, argv: list[str], user: str) -> None:
-        # One that has ended meanwhile keeps them: dot-files, or in its own /tmp.
-        with contextlib.suppress(errors.TargetError, TimeoutError):
-            await self._inside.run(container, argv, user=user)
+                await self._inside.change(container, ["rm", "-f", *rest])
 
     async def _unchanged(
         self, container: Container, main: str, staged: Staged | None, *, refused: bool

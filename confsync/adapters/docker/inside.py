@@ -149,6 +149,20 @@ class Inside:
         )
         return signalled(code), output
 
+    async def change(self, container: Container, argv: Sequence[str]) -> bool:
+        """Run a command that changes files, as root; tell whether it could.
+
+        Root without capabilities may not write where the container's own user may.
+        """
+        for user in dict.fromkeys((ROOT, container.user or ROOT)):
+            try:
+                code, _ = await self.run(container, argv, user=user)
+            except (errors.TargetError, TimeoutError):
+                return False
+            if code == 0:
+                return True
+        return False
+
     async def _user(self, container: Container, bridge: Bridge) -> str:
         if self._bridged is None or self._bridged[0] != container.life:
             code, output = await bridge.run(["sh", "-c", _WHO], timeout=_SECONDS)

@@ -58,12 +58,7 @@ class Putting:
     async def move(self, container: Container, paths: Sequence[str]) -> bool:
         """Rename what was staged into place, in this order; False: it cannot be, or not all."""
         pairs = [word for path in paths for word in (beside(path), path)]
-        try:
-            argv = ["sh", "-c", _MOVE, "sh", *pairs]
-            code, _ = await self._inside.run(container, argv, user=ROOT)
-        except (errors.TargetError, TimeoutError):
-            return False
-        return code == 0
+        return await self._inside.change(container, ["sh", "-c", _MOVE, "sh", *pairs])
 
     async def replace(self, container: Container, texts: Sequence[Text]) -> bool:
         """Put files into their places; False: not at one blow. Raises WriteError, TargetError."""
@@ -80,8 +75,7 @@ class Putting:
 
     async def remove(self, container: Container, paths: Iterable[str]) -> None:
         """Remove files of a running container; what cannot be removed stays."""
-        with contextlib.suppress(errors.TargetError, TimeoutError):
-            await self._inside.run(container, ["rm", "-f", *paths], user=ROOT)
+        await self._inside.change(container, ["rm", "-f", *paths])
 
     async def _dressed(self, container: Container, texts: Sequence[Text]) -> list[File]:
         """Give files mode, owner and group of what stands there now."""
