@@ -257,23 +257,23 @@ class Engine:
         Raises TargetUnavailable for what is no plain file, has more than `limit` bytes, or lies on a
         tmpfs (which the engine's archives do not show).
         """
-        followed = path
-        try:
-            stat, packed = await self.call(lambda c: c.get(container, path, limit))
-            if int(stat.get("mode", 0)) & _SYMLINK:
-                followed = str(stat.get("linkTarget", ""))
-                stat, packed = await self.call(lambda c: c.get(container, followed, limit))
-        except faults.Refusal as error:
-            if error.status == 404 and "no such container" not in error.words.lower():
-                return None
-            raise
-        mount = (await self.inspect(container)).mount_of(followed)
-        if mount is not None and mount.kind == "tmpfs":
-            raise errors.TargetUnavailable(
-                f"{path} lies on a tmpfs of the container, which the engine cannot read"
-            )
+        found = await self.inspect(container)
+        followed, stat, packed = path, {}, b""
+        for _ in range(2):
+            words.readable(found, followed)
+            try:
+                stat, packed = await self.call(
+                    lambda c, p=followed: c.get(container, p, limit + _SLACK)  # type: ignore[misc]
+                )
+            except faults.Refusal as error:
+                if error.status == 404 and "no such container" not in error.words.lower():
+                    return None
+                raise
+            if not int(stat.get("mode", 0)) & _SYMLINK:
+                break
+            followed = str(stat.get("linkTarget", ""))
         content = None if int(stat.get("mode", 0)) & _SPECIAL else archive.unpack(packed)
-        if content is None:
+        if content is None or len(content) > limit:
             raise errors.TargetUnavailable(
                 f"{path} in the container is no plain file of at most {limit} bytes"
             )

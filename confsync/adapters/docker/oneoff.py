@@ -55,8 +55,7 @@ async def run(
         "directory": plan.directory,
         "user": container.user,
         "network": plan.network,
-        # Its moment; and registrator, which may listen, shall not take it for a service.
-        "labels": {ONE_OFF: str(int(time.time()))},
+        "labels": {ONE_OFF: str(int(time.time())), f"{ONE_OFF}.of": container.id},
     }
     await _sweep(engine)
     try:
