@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 MARKERS = {
     "integration": "integration",
     "containers": "integration",
+    "examples": "integration",
     "packaging": "integration",
     "testbed": "integration",
     "systemd": "systemd",

@@ -12,7 +12,7 @@ from tests.support import machine
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.is_dir())
-SERVICES = EXAMPLES / "02-own-template" / "services.json"
+SERVICES = EXAMPLES / "05-own-template" / "services.json"
 
 
 @pytest.fixture
@@ -43,7 +43,13 @@ def haproxy() -> str:
 
 
 def test_there_are_examples_and_each_says_what_it_is() -> None:
-    assert NAMES == ["01-host-systemd", "02-own-template"]
+    assert NAMES == [
+        "01-host-systemd",
+        "02-sidecar",
+        "04-file-source",
+        "05-own-template",
+        "06-once-in-ci",
+    ]
     assert all((EXAMPLES / name / "README.md").is_file() for name in NAMES)
 
 
@@ -82,7 +88,7 @@ def test_the_own_template_is_what_its_page_says(
 ) -> None:
     """The hostile zone is one word with `quote`, and costs its instance without."""
     monkeypatch.setenv("CONFSYNC_TARGET__BINARY", haproxy())
-    settings = example("02-own-template")
+    settings = example("05-own-template")
     assert main.main(["once", "-c", str(settings)]) == 3
     said = capsys.readouterr().out
     assert "+    # zone not\\x20one\\x20word" in said
