@@ -57,6 +57,7 @@ def test_while_haproxy_lives_nothing_is_lost(site: Site, version: str) -> None:
         assert lb.etc.joinpath("haproxy.cfg").read_text() == before
         docker("unpause", lb.name)
         agent.wait_cycle("reloaded", since=mark)
+        assert not any("HAProxy stopped" in str(line) for line in agent.log()[mark:])
         load.wait_server(added)
 
         docker("update", "--memory", "200m", "--memory-swap", "200m", lb.name)
