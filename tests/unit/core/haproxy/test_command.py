@@ -76,3 +76,36 @@ def test_how_a_container_would_start_it(words: str, files: tuple[str, ...]) -> N
 )
 def test_a_start_that_cannot_be_told(words: tuple[str, ...]) -> None:
     assert command.declared(words, {}, "/") is None
+
+
+def test_what_proc_says_of_a_master() -> None:
+    found = command.told(
+        7,
+        cmdline=b"haproxy\0-C\0etc\0-f\0a.cfg\0-f\0/b.cfg\0",
+        environ=b"A=1\0HAPROXY_CLI=x\0odd\0",
+        directory="/srv/etc",
+        program="/usr/sbin/haproxy (deleted)",
+    )
+    assert found == command.MasterCommand(
+        pid=7,
+        files=("/srv/etc/a.cfg", "/b.cfg"),
+        directory="/srv/etc",
+        environment={"A": "1"},
+        program="/usr/sbin/haproxy",
+        replaced=True,
+    )
+
+
+def test_what_proc_does_not_tell_is_noted() -> None:
+    found = command.told(7, cmdline=b"haproxy\0-f\0a.cfg\0", environ=None, directory="", program="")
+    assert found is not None
+    assert found.environment is None
+    assert [note.partition(" may")[0] for note in found.notes] == [
+        "HAProxy's working directory",
+        "HAProxy's environment",
+    ]
+
+
+@pytest.mark.parametrize("cmdline", [b"", b"haproxy\0-v\0", b"/sbin/init\0splash\0"])
+def test_what_is_no_haproxy_with_files(cmdline: bytes) -> None:
+    assert command.told(7, cmdline=cmdline, environ=b"", directory="/", program="") is None
