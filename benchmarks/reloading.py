@@ -11,7 +11,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,29 +47,34 @@ class Line:
     def register(self) -> None:
         self.consul.register(SERVICE, id=f"{SERVICE}-1", address="127.0.0.1", port=self._ports[0])
 
-    def change(self) -> float:
-        """Change the port; returns the milliseconds until the new one answers."""
+    def change(self) -> None:
+        """Change the port, and add the milliseconds until the new one answers to `times`."""
         self._ports.reverse()
+        self.begun.append(time.monotonic() * 1000)
         wanted = f"s{self._ports[0]}".encode()
-        begin = time.monotonic()
-        self.register()
-        while self._answer() != wanted:
-            if time.monotonic() - begin > LONGEST:
-                raise TimeoutError(f"no traffic within {LONGEST} s in {self.place.folder}")
-            time.sleep(0.0005)
-        self.begun.append(begin * 1000)
-        self.times.append((time.monotonic() - begin) * 1000)
-        return self.times[-1]
+        self.times.append(until_answer(self.register, self.place.port, wanted))
 
-    def _answer(self) -> bytes:
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", self.place.port), 5) as sock,
-        ):
-            sock.sendall(GET)
-            answer = b"".join(iter(lambda: sock.recv(65536), b""))
-            return answer.rpartition(b"\r\n\r\n")[2]
-        return b""
+
+def until_answer(change: Callable[[], None], port: int, wanted: bytes) -> float:
+    """Make a change; return the milliseconds until the server of this name answers at a port."""
+    begin = time.monotonic()
+    change()
+    while _answer(port) != wanted:
+        if time.monotonic() - begin > LONGEST:
+            raise TimeoutError(f"no traffic within {LONGEST} s at port {port}")
+        time.sleep(0.0005)
+    return (time.monotonic() - begin) * 1000
+
+
+def _answer(port: int) -> bytes:
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection(("127.0.0.1", port), 5) as sock,
+    ):
+        sock.sendall(GET)
+        answer = b"".join(iter(lambda: sock.recv(65536), b""))
+        return answer.rpartition(b"\r\n\r\n")[2]
+    return b""
 
 
 def measure(

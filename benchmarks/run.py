@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import cycles, idle, measuring, provenance, reloading, report, starting
+from benchmarks import containers, cycles, idle, measuring, provenance, reloading, report, starting
 from tests.support.haproxy import VERSIONS
 
 RESULTS = Path(__file__).with_name("results")
@@ -20,7 +20,7 @@ RESULTS = Path(__file__).with_name("results")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__)
-    names = ["version", "once", "idle", "reload", "cycle"]
+    names = ["version", "once", "idle", "reload", "containers", "cycle"]
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--quick", action="store_true", help="a few rounds, to see that all works")
     parser.add_argument(
@@ -53,6 +53,7 @@ def main() -> int:
             "reload": lambda: reloading.measure(
                 2 if few else 30, place("r"), environ, options.haproxy
             ),
+            "containers": lambda: containers.measure(2 if few else 20, place("c"), environ),
             "cycle": lambda: cycles.measure(2 if few else 7, place("cycle"), environ),
         }
         sections = []
