@@ -1,5 +1,6 @@
 """The Debian package on a machine with systemd and HAProxy: what it does to traffic is nothing."""
 
+import hashlib
 import json
 import os
 import re
@@ -149,7 +150,8 @@ def box(booted: Machine) -> Machine:
 def test_the_same_sources_make_the_same_bytes(packages: dict[int, Path], tmp_path: Path) -> None:
     again = build(tmp_path, "--revision", "1", umask=0o077)
     assert again.name == packages[1].name
-    assert again.read_bytes() == packages[1].read_bytes()
+    digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (again, packages[1])}
+    assert len(digests) == 1
 
 
 def test_a_fresh_install_does_nothing_until_there_are_settings(box: Machine) -> None:
