@@ -75,6 +75,7 @@ class FakeClient:
     def __init__(self, *containers: Mapping[str, Any]) -> None:
         self.containers = [dict(each) for each in containers]
         self.calls: list[tuple[Any, ...]] = []
+        self.made = 0
         self.broken: dict[str, Exception] = {}
         self.hanging: set[str] = set()
         self.details: dict[str, Any] = {}
@@ -170,6 +171,7 @@ class FakeClient:
                 "Labels": dict(made["labels"]),
             }
         )
+        self.made += 1
         return "f" * 64
 
     def start(self, container: str) -> None:

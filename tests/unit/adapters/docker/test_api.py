@@ -1,5 +1,6 @@
 """The SDK against an engine that misbehaves; against a real one: tests/integration/docker."""
 
+import gc
 import threading
 from pathlib import Path
 
@@ -61,6 +62,16 @@ def test_no_engine_is_said_so_at_once(tmp_short: Path) -> None:
     (tmp_short / "file").touch()
     with pytest.raises(faults.EngineGone, match="nobody listens"):
         Api({"DOCKER_HOST": f"unix://{tmp_short / 'file'}"}, 5)
+
+
+def test_an_engine_that_went_away_leaves_no_socket_behind(tmp_short: Path) -> None:
+    path = tmp_short / "d.sock"
+    with http_engine(path, lambda *_: (200, [])):
+        api = Api({"DOCKER_HOST": f"unix://{path}"}, 5)
+    with pytest.raises(faults.EngineGone, match="nobody listens"):
+        api.list()
+    gc.collect()  # a socket that nobody closed would be an error here
+    api.close()
 
 
 def test_a_forbidden_path_is_a_denial_for_streams_too(tmp_short: Path) -> None:

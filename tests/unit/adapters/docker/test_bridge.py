@@ -137,7 +137,7 @@ def bridge(way: LocalWay) -> Bridge:
 class Peer:
     """Listens on a unix socket; `serve` gets each connection, in a thread."""
 
-    def __init__(self, path: Path, serve: Callable[[socket.socket], None]) -> None:
+    def __init__(self, path: Path, serve: Callable[[socket.socket], object]) -> None:
         self.path = str(path)
         self._serve = serve
         self._listener = socket.socket(socket.AF_UNIX)
@@ -167,10 +167,10 @@ class Peer:
 
 
 @pytest.fixture
-def peer(tmp_short: Path) -> Iterator[Callable[[Callable[[socket.socket], None]], str]]:
+def peer(tmp_short: Path) -> Iterator[Callable[[Callable[[socket.socket], object]], str]]:
     made: list[Peer] = []
 
-    def listen(serve: Callable[[socket.socket], None]) -> str:
+    def listen(serve: Callable[[socket.socket], object]) -> str:
         made.append(Peer(tmp_short / f"{len(made)}.sock", serve))
         return made[-1].path
 
@@ -179,7 +179,7 @@ def peer(tmp_short: Path) -> Iterator[Callable[[Callable[[socket.socket], None]]
         each.close()
 
 
-Listen = Callable[[Callable[[socket.socket], None]], str]
+Listen = Callable[[Callable[[socket.socket], object]], str]
 
 
 @given(
@@ -270,6 +270,12 @@ async def test_a_cut_after_sending_is_no_oserror(bridge: Bridge, peer: Listen) -
 
     with pytest.raises(EOFError):
         await bridge.exchange(peer(serve), b"reload\n", half_close=False, timeout=10)
+
+
+async def test_a_cut_while_sending_is_no_oserror_either(bridge: Bridge, peer: Listen) -> None:
+    path = peer(lambda made: [made.recv(1000) for _ in range(100)])
+    with pytest.raises(EOFError):
+        await bridge.exchange(path, b"z" * 3_000_000, half_close=False, timeout=10)
 
 
 async def test_an_exchange_that_is_late_frees_its_connection(bridge: Bridge, peer: Listen) -> None:

@@ -218,6 +218,9 @@ async def test_a_one_off_that_is_cancelled_is_removed(hanging: str) -> None:
         await asyncio.sleep(0.05)
         task.cancel()
     assert task.cancelled()
+    async with asyncio.timeout(10):
+        while not client.made:  # what was under way in a thread ends, whatever became of the task
+            await asyncio.sleep(0.01)
     assert asked(client)[-1] == "remove"
     assert [c["Names"] for c in client.containers] == [["/lb"]]
 
