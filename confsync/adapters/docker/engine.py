@@ -356,9 +356,13 @@ class Engine:
             raise
 
     def _connected(self) -> Client:
-        client = self._client
-        if client is None:
-            client = self._client = self._connect()
+        if (client := self._client) is None:
+            made = self._connect()
+            # Not under a lock: who waits for an engine that hangs would keep the others from trying.
+            if (client := self._client) is None:
+                client = self._client = made
+            else:
+                made.close()
         return client
 
     def _forget(self) -> None:
