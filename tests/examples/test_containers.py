@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples.following import EXAMPLES, commands
+from tests.examples.following import BIN, EXAMPLES, commands
 from tests.support import machine
 from tests.support.backend import Backends
 from tests.support.consul import Consul
 from tests.support.containers import docker, get, sidecar
 from tests.support.load import Load
-from tests.support.process import wait_until
+from tests.support.process import Process, wait_until
 from tests.support.systemd import SystemdHost
 
 ROOT = EXAMPLES.parent
@@ -138,6 +138,71 @@ def test_02_a_sidecar_serves_a_low_port_without_rights(
     assert (shown.returncode, "3 servers" in shown.stdout) == (0, True), shown
     planned = site(once.replace("run", "run -T"))
     assert (planned.returncode, "in step" in planned.stdout) == (0, True), planned
+
+
+def test_03_haproxy_in_a_container_is_reached_from_the_host(
+    consul: Consul, backends: Backends, tmp_short: Path
+) -> None:
+    port, etc = low_port(), tmp_short / "etc"
+    settings = tmp_short / "confsync.toml"
+    text = (EXAMPLES / "03-docker-target" / "confsync.toml").read_text()
+    project = f"confsync-test-{secrets.token_hex(4)}"
+    # Another one on this machine may carry the label of the page.
+    label = f"label=com.docker.compose.project={project}"
+    for old, new in {
+        "/etc/haproxy/haproxy.cfg": f"{etc}/haproxy.cfg",
+        '":80"': f'"127.0.0.1:{port}"\nstats_bind = "127.0.0.1:{machine.free_port()}"',
+        "http://127.0.0.1:8500": f"http://{consul.address}",
+        "label=confsync.target": label,
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    settings.write_text(f'{text}\n[state]\ndirectory = "{tmp_short}/state"\n')
+    environment = {
+        **os.environ,
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "CONFSYNC_CONFIG": str(settings),
+        "HAPROXY_IMAGE": machine.docker_image("stock-3.2"),
+        "HAPROXY_FOLDER": str(etc),
+    }
+    compose = [*machine.compose(), "--project-name", project, "--file", "docker-compose.yml"]
+
+    def typed(line: str) -> subprocess.CompletedProcess[str]:
+        words = line.split()
+        if words[:2] == ["docker", "compose"]:
+            words = [*compose, *words[2:]]
+        return subprocess.run(
+            words,
+            cwd=EXAMPLES / "03-docker-target",
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    up, check, once, run, _, status, _ = commands("03-docker-target")
+    etc.mkdir()
+    try:
+        assert typed(up).returncode == 0
+        looked = typed(check)
+        assert (looked.returncode, looked.stderr) == (0, "")
+        planned = typed(once)
+        assert (planned.returncode, "haproxy.cfg is new" in planned.stdout) == (3, True), planned
+        log = tmp_short / "agent.log"
+        agent = Process(["sh", "-c", f"exec {run}"], log=log, env=environment)
+        try:
+            wait_until(lambda: get("127.0.0.1", port)[0] == 503, "a serving HAProxy", timeout=60)
+            consul.register("web", port=backends.start("web-1"), tags=["public"])
+            found = (200, "web-1")
+            wait_until(lambda: get("127.0.0.1", port, "web.example.org") == found, "traffic")
+            wait_until(lambda: "1 server" in typed(status).stdout, "the status")
+        finally:
+            agent.stop(grace=20)
+        assert agent.exit_code == 0, log.read_text()
+    finally:
+        typed("docker compose down --timeout 1")
 
 
 def test_06_the_image_is_enough_for_the_check() -> None:
