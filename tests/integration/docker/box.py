@@ -91,6 +91,15 @@ class Box:
         """Wait for its end."""
         docker("wait", self.name)
 
+    def one_offs(self) -> list[str]:
+        """List containers that were made beside this one for a moment, and not removed."""
+        made = docker("ps", "-aq", "--filter", f"label={ONE_OFF}").split()
+        ident = docker("inspect", "-f", "{{.Id}}", self.name)
+        beside = [
+            docker("inspect", "-f", "{{.HostConfig.VolumesFrom}}", m, check=False) for m in made
+        ]
+        return [each for each in beside if ident in each]
+
     def remove(self) -> None:
         docker("rm", "--force", "--volumes", self.name, check=False)
 
@@ -133,8 +142,3 @@ def hands(box: Box, *, bridged: bool = True) -> Iterator[Hands]:
         yield made
     finally:
         made.close()
-
-
-def one_offs() -> list[str]:
-    """List containers that confsync made for a moment and did not remove."""
-    return docker("ps", "-aq", "--filter", f"label={ONE_OFF}").split()

@@ -14,7 +14,7 @@ from confsync.adapters.files.scratch import ScratchStore
 from confsync.core import placement
 from confsync.domain.rendered import RenderedConfig, RenderedFile
 from confsync.ports import Staged
-from tests.integration.docker.box import CONFIG, ETC, MAIN, Box, Hands, hands, one_offs
+from tests.integration.docker.box import CONFIG, ETC, MAIN, Box, Hands, hands
 from tests.support.containers import docker
 
 VERSIONS = ("stock-2.6", "stock-3.2")
@@ -225,7 +225,7 @@ async def test_what_does_not_run_is_checked_in_a_container_of_its_image(fresh: S
             await fresh.check(hand, bad)
         refused(caught)
         scratch.discard(bad)
-    assert one_offs() == []
+    assert fresh.box.one_offs() == []
     assert fresh.left() == []
 
 
@@ -248,7 +248,7 @@ async def test_a_dry_run_beside_a_read_only_root_uses_a_container_of_its_own(fre
         scratch.discard(staged)
         # what is not a dry run is seen through the shared folder
         assert await fresh.check(hand, fresh.staged(haproxy_cfg=f"{CONFIG}# more\n")) == ()
-    assert one_offs() == []
+    assert fresh.box.one_offs() == []
 
 
 @pytest.mark.parametrize(

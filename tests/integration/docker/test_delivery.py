@@ -18,7 +18,7 @@ from confsync.adapters.files.state import StateDirectory
 from confsync.adapters.files.store import FileStore, Recovery, StoreOptions
 from confsync.core import placement
 from confsync.domain.rendered import RenderedConfig, RenderedFile
-from tests.integration.docker.box import CONFIG, ETC, MAIN, Box, Hands, hands, one_offs
+from tests.integration.docker.box import CONFIG, ETC, MAIN, Box, Hands, hands
 from tests.support.containers import docker
 
 IDLE = ("sleep", "600")
@@ -258,7 +258,7 @@ async def test_a_container_that_does_not_run_is_written_to_and_starts_with_it(on
     one.box.wait()
     assert one.inside() == [f"{text}# more\n", "a n\n"]
     assert one.box.files() == ["haproxy.cfg", "hosts.map"]
-    assert one_offs() == []
+    assert one.box.one_offs() == []
 
 
 @pytest.mark.parametrize(
