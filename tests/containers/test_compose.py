@@ -3,6 +3,7 @@
 The stub of registrator registers what Compose starts, with registrator's own payloads.
 """
 
+import functools
 import os
 import re
 import secrets
@@ -95,7 +96,7 @@ def test_a_site_comes_up_with_nothing_serves_what_registrator_finds_and_goes(
 
     compose.up("--no-recreate", web=1, api=1)
     for host in ("web", "api.example.org"):
-        wait_until(lambda host=host: get("127.0.0.1", port, host)[0] == 200, host)
+        wait_until(functools.partial(answers, port, host), host)
 
     with Load(port, host_header="web", streams=0, seconds=120) as load:
         load.wait_ok(50)
@@ -114,6 +115,10 @@ def test_a_site_comes_up_with_nothing_serves_what_registrator_finds_and_goes(
 
     compose("down", "--volumes", "--timeout", "1")
     assert compose.left() == []
+
+
+def answers(port: int, host: str) -> bool:
+    return get("127.0.0.1", port, host)[0] == 200
 
 
 def config(compose: Compose) -> str:
