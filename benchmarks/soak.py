@@ -29,7 +29,16 @@ STEPS: dict[str, list[str]] = {
         *("--soak", PROPERTIES, "--hypothesis-show-statistics", "--timeout=3600"),
         *("-m", "hypothesis or soak", "tests/unit"),
     ],
-    "reloads": ["--soak", "-m", "soak", "-p", "no:randomly", "tests/integration", "tests/testbed"],
+    "reloads": [
+        "--soak",
+        "-m",
+        "soak",
+        "-p",
+        "no:randomly",
+        "tests/integration",
+        "tests/testbed",
+        "tests/containers",
+    ],
     "controls": ["-k", "control", "-p", "no:randomly", *CONTROLS],
 }
 

@@ -23,7 +23,7 @@ VERSIONS = ("2.6", "3.2")
 def test_reloads_lose_nothing(
     site: Site, soak: Soak, figures: Figures, version: str, way: str, said: str, *, shared: bool
 ) -> None:
-    changes = soak.n(3, 50)
+    changes = soak.n(3, 30)
     lb = site.build(version, shared=shared, way=way)
     site.up()
     with site.load(keepalive=4, close=4, streams=2, seconds=600) as load:
