@@ -1,5 +1,6 @@
 """The target `docker` put together; imported only where the settings ask for it."""
 
+from confsync.adapters.docker.agreement import Agreement
 from confsync.adapters.docker.bridge import Bridge
 from confsync.adapters.docker.check import Checker, CheckOptions
 from confsync.adapters.docker.delivery import DeliveredStore
@@ -34,7 +35,9 @@ def made(
     bridge = Bridge(engine)
     inside = Inside(engine, bridge)
     store: Store = local
-    delivered = None
+    delivered: Agreement | DeliveredStore[Recovery] = Agreement(
+        inside, placement, local.destinations
+    )
     if placement.mirrored:
         store = delivered = DeliveredStore(
             local,
@@ -47,7 +50,9 @@ def made(
     checker = Checker(
         CheckOptions(placement=placement, binary=chosen.binary, timeout=options.check_timeout),
         inside,
-        staged_inside=delivered.staged_inside if delivered else lambda _: True,
+        staged_inside=delivered.staged_inside
+        if isinstance(delivered, DeliveredStore)
+        else lambda _: True,
     )
     target = DockerTarget(
         docker,

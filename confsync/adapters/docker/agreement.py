@@ -21,16 +21,28 @@ class NotShared(errors.TargetUnavailable):
 
 
 class Agreement:
-    """Compares the destinations. `paths`: as confsync names them."""
+    """Compares the destinations, once in each run of a container: its mounts stay as they are.
+
+    `paths`: as confsync names them. `notes`: what was found wrong last.
+    """
 
     def __init__(self, inside: Inside, placement: Placement, paths: Iterable[str]) -> None:
         self._inside = inside
         self._place = placement
         self._paths = tuple(paths)
+        self._agreed: tuple[str, float] | None = None
+        self.notes: tuple[str, ...] = ()
 
     async def verify(self, container: Container) -> None:
         """Make sure that a container sees what is on disk. Raises TargetUnavailable, NotShared."""
-        await verify(self._inside, container, self._place, self._paths)
+        if self._agreed == container.life:
+            return
+        try:
+            await verify(self._inside, container, self._place, self._paths)
+        except NotShared as error:
+            self.notes = (str(error),)
+            raise
+        self._agreed, self.notes = container.life, ()
 
 
 async def verify(

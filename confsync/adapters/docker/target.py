@@ -6,6 +6,7 @@ signal stands in where there is no master socket (signalling.py). It never start
 container: the operator, or its restart policy, does.
 """
 
+import contextlib
 import dataclasses
 import os
 import socket
@@ -41,12 +42,12 @@ class Ways:
 
 
 class Delivered(Protocol):
-    """Who puts files into the container. `notes`: what the operator should know of the last time."""
+    """How files come into the container. `notes`: what the operator should know of the last time."""
 
     notes: tuple[str, ...]
 
     async def verify(self, container: Container) -> None:
-        """Make sure that the container has what was put into it. Raises TargetUnavailable."""
+        """Make sure that the container has the files as they should be. Raises TargetUnavailable."""
 
 
 class DockerTarget:
@@ -61,7 +62,7 @@ class DockerTarget:
         ways: Ways,
         checker: Checker,
         signalling: Signalling,
-        delivered: Delivered | None = None,
+        delivered: Delivered,
     ) -> None:
         self._options = options
         self._engine = engine
@@ -70,6 +71,7 @@ class DockerTarget:
         self._checker = checker
         self._signalling = signalling
         self._delivered = delivered
+        self._verified: tuple[str, float] | None = None
         self._container: Container | None = None
         self._looked = float("-inf")
         self._listening = False
@@ -82,7 +84,7 @@ class DockerTarget:
         Raises TargetUnavailable when the engine does not answer, or the container is paused.
         """
         seen = await self._observe()
-        if self._delivered is not None and self._delivered.notes:
+        if self._delivered.notes:
             return dataclasses.replace(seen, notes=(*seen.notes, *self._delivered.notes))
         return seen
 
@@ -91,6 +93,11 @@ class DockerTarget:
             container = await self._current()
         except NoContainer as error:
             return Observed(running=False, why=error.what, notes=(str(error),))
+        if self._verified != container.life:
+            # Its notes tell; who reads the files looks for itself.
+            with contextlib.suppress(errors.TargetError, TimeoutError):
+                await self._delivered.verify(container)
+                self._verified = container.life
         if not container.runs:
             return Observed(running=False, why=_why(container))
         seen = await self._sockets(container)
@@ -120,8 +127,7 @@ class DockerTarget:
     async def reload(self, before: Observed) -> Observed:
         """Reload over the master socket, else by a signal. See ports.Target."""
         container = await self._current()
-        if self._delivered is not None:
-            await self._delivered.verify(container)
+        await self._delivered.verify(container)
         seen = await self._sockets(container)
         if seen.master or seen.loading:
             assert self._way is not None

@@ -68,6 +68,11 @@ class FileStore:
         """Promoted, and the disk has not been asked to confirm the new names yet."""
         self._replaced = ExitStack()
 
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """All that it may write, HAProxy's main file too when it is one of them."""
+        return self._options.destinations
+
     def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
         """Read what is there now (None: absent). Raises WriteError when it may not be read."""
         found = {d: dest.read(d) for d in destinations}

@@ -291,9 +291,25 @@ async def test_the_mount_that_is_wrong_is_named(
     if destination != MAIN:
         await agreement.verify(shared.engine.container)
     shared.engine.have(MAIN, "other\n")
+    shared.engine.container = dataclasses.replace(shared.engine.container, started=2.0)
     with pytest.raises(NotShared) as caught:
         await agreement.verify(shared.engine.container)
     assert words in str(caught.value)
+    assert agreement.notes == (str(caught.value),)
+
+
+async def test_a_run_of_a_container_that_agrees_is_asked_once(shared: Site) -> None:
+    agreement = Agreement(shared.inside, shared.place, [shared.main])
+    await agreement.verify(shared.engine.container)
+    await agreement.verify(shared.engine.container)
+    assert len(shared.engine.ran) == 1
+    later = dataclasses.replace(shared.engine.container, started=2.0)
+    shared.engine.have(MAIN, "other\n")
+    with pytest.raises(NotShared):
+        await agreement.verify(later)
+    shared.engine.have(MAIN, "live\n")
+    await agreement.verify(later)
+    assert agreement.notes == ()
 
 
 def _new(path: str) -> bytes:
