@@ -11,9 +11,14 @@ from confsync.adapters.docker.agreement import NotShared
 from confsync.adapters.docker.check import Checker, CheckOptions
 from confsync.adapters.files import staging
 from confsync.adapters.files.scratch import ScratchStore
+from confsync.adapters.files.state import StateDirectory
+from confsync.adapters.files.store import FileStore, StoreOptions
+from confsync.adapters.haproxy.options import SocketOptions
 from confsync.core import placement
 from confsync.domain.rendered import RenderedConfig, RenderedFile
 from confsync.ports import Staged
+from confsync.settings.model import DockerTarget
+from confsync.wiring import containers
 from tests.integration.docker.box import CONFIG, ETC, MAIN, Box, Hands, hands
 from tests.support.containers import docker
 
@@ -283,3 +288,30 @@ async def test_what_the_container_does_not_see_is_explained(
         await fresh.check(hand, fresh.staged(haproxy_cfg=f"{CONFIG}# more\n"))
     for part in words.format(**names).split("|"):
         assert part in str(caught.value)
+
+
+async def test_a_start_tells_that_the_folder_is_another_one(fresh: Shared, tmp_path: Path) -> None:
+    box = fresh.box
+    box.folder = None
+    box.create(options=("-v", f"{fresh.main}:{MAIN}"))
+    box.start()
+    box.wait()
+    state = tmp_path / "state"
+    chosen = DockerTarget(type="docker", container=box.name, directory=ETC, config=fresh.main)
+    target, _ = containers.made(
+        chosen,
+        SocketOptions(
+            config=fresh.main, master_socket="/tmp/master.sock", stats_socket="/tmp/admin.sock"
+        ),
+        fresh.place,
+        FileStore(StoreOptions(state=state, main=fresh.main, destinations=(fresh.main,))),
+        StateDirectory(state),
+    )
+    try:
+        seen = await target.observe()
+        assert seen.master
+        assert any("as a single file" in note for note in seen.notes)
+        with pytest.raises(NotShared, match="as a single file"):
+            await target.reload(seen)
+    finally:
+        target.close()
