@@ -88,12 +88,14 @@ def _stub(name: str, context: Path, files: Mapping[str, Path] | None = None) -> 
 
 
 def _build(tag: str, context: Path, *arguments: str) -> str:
-    """Build an image; the one that had the tag goes, when nothing uses it."""
+    """Build an image; what had the tag before goes, unless a container of another test runs on it."""
     before = docker("image", "inspect", "-f", "{{.Id}}", tag, check=False)
     docker("build", "--quiet", "--tag", tag, *arguments, str(context), timeout=600)
     after = docker("image", "inspect", "-f", "{{.Id}}", tag)
     if before.startswith("sha256:") and before != after:
         docker("rmi", before, check=False)
+        ours = "label=org.opencontainers.image.title=confsync"
+        docker("image", "prune", "--force", "--filter", ours, check=False)
     return tag
 
 
