@@ -196,12 +196,12 @@ class DeliveredStore(Generic[R_co]):
         self._local.settle()
 
     def keep_foreign(self, destination: str, text: str) -> str:
-        """Keep what another hand wrote."""
-        return self._local.keep_foreign(destination, text)
+        """Keep what another hand wrote, under the name that the container has for it."""
+        return self._local.keep_foreign(self._place.seen(destination), text)
 
     def keep_original(self, destination: str, text: str) -> str:
         """Keep what stood there before an adoption."""
-        return self._local.keep_original(destination, text)
+        return self._local.keep_original(self._place.seen(destination), text)
 
     def recover(self) -> R_co:
         """Mend the mirror; what the container lacks is found by the first `read`."""
@@ -288,7 +288,7 @@ class DeliveredStore(Generic[R_co]):
         for destination in only:
             if destination in self._replaced:
                 text = _text(self._replaced[destination])
-                kept = self._local.keep_foreign(destination, text)
+                kept = self.keep_foreign(destination, text)
                 self._note(f"what the new container had as {destination} is kept as {kept}")
         self._foreign, self._replaced = {}, {}
 

@@ -153,7 +153,7 @@ async def test_what_a_new_container_had_in_its_place_is_kept(site: Site) -> None
     site.engine.have(MAIN, "of the image\n")
     await site.promote(site.config("one\n"))
     assert site.engine.texts() == {MAIN: "one\n", MAP: "a b\n"}
-    assert site.local.kept == {f"foreign{site.main}": "of the image\n"}
+    assert site.local.kept == {f"foreign{MAIN}": "of the image\n"}
     assert site.store.notes == (f"what the new container had as {MAIN} is kept as foreign{MAIN}",)
     assert site.kept()["id"] == "d" * 64
 
