@@ -10,7 +10,7 @@ from confsync.domain.catalog import Status
 from confsync.domain.rendered import Language
 from confsync.settings import sources
 from confsync.settings.load import Loaded, load
-from confsync.settings.model import ConsulSource, FileSource, Settings, SystemdTarget
+from confsync.settings.model import ConsulSource, DockerTarget, FileSource, Settings, SystemdTarget
 
 
 @pytest.fixture
@@ -323,12 +323,6 @@ class TestFaults:
             ),
         ]
 
-    def test_docker_waits_for_a_later_version(self, folder: Path) -> None:
-        (line,) = faults('[target]\ntype = "docker"\ncontainer = "lb"\n', folder)
-        assert line.startswith(
-            'confsync.toml:2: [target] type = "docker": this version has no docker target yet; '
-        )
-
     @pytest.mark.parametrize(
         ("text", "wanted"),
         [
@@ -378,9 +372,9 @@ class TestFaults:
             '[target]\ntype = "docker"\ndirectory = "/etc/hap"\nconfig = "lb/haproxy.cfg"\n'
             '[[template]]\nsource = "a.j2"\ndestination = "lb/a.map"\n'
         )
-        assert not [line for line in faults(lines, folder) if "docker" not in line]
+        assert good(lines, folder).settings.target.config == str(folder / "lb/haproxy.cfg")
         lines = '[target]\ntype = "docker"\nconfig = "/usr/local/etc/haproxy/haproxy.cfg"\n'
-        assert not [line for line in faults(lines, folder) if "docker" not in line]
+        assert isinstance(good(lines, folder).settings.target, DockerTarget)
 
     @pytest.mark.parametrize(
         ("text", "start"),
