@@ -212,7 +212,8 @@ def test_another_version_checks_only_when_told_so(site: Site) -> None:
     before = site.worker()
     site.start_confsync(sidecar(other))
     checking = site.confsync.exec("haproxy", "-v").split()[2]
-    site.wait("in step")
+    at_start = site.wait("in step")
+    assert f"HAProxy {running} runs, but" in str(at_start["notes"])
     mark = site.confsync.mark()
     text = site.haproxy.exec("cat", "/etc/haproxy/haproxy.cfg")
     added = site.add()

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 from confsync import errors
-from confsync.adapters.docker import agreement, copies
+from confsync.adapters.docker import agreement, copies, faults
 from confsync.adapters.docker.archive import File
 from confsync.adapters.docker.container import Container
 from confsync.adapters.docker.inside import Inside, signalled
@@ -120,9 +120,15 @@ class Checker:
     ) -> _Checked:
         master: Master | None = None
         if container.runs:
-            master = await self._masters.find(container, pid)
-            with contextlib.suppress(_NoRoom):
-                return await self._beside(container, main, staged, master)
+            try:
+                master = await self._masters.find(container, pid)
+                with contextlib.suppress(_NoRoom):
+                    return await self._beside(container, main, staged, master)
+            except faults.Refusal:
+                container = await self._inside.engine.inspect(container.id)
+                if container.runs:
+                    raise
+                master = None  # it ended meanwhile, as one without a configuration does
         return await self._in_one_off(container, main, staged, master)
 
     # In the running container

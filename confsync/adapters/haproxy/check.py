@@ -54,6 +54,14 @@ class Checker:
             notes.append(candidate.unknown_start(main))
         return (*warnings, *map(self.masked, notes))
 
+    async def unfit(self, command: MasterCommand | None, version: str) -> str:
+        """Say why no program here could check for the running version; "" when one could."""
+        try:
+            await self._program(command, version)
+        except errors.CheckUnavailable as error:
+            return str(error)
+        return ""
+
     async def _program(
         self, command: MasterCommand | None, version: str
     ) -> tuple[binary.Binary, tuple[str, ...]]:

@@ -7,6 +7,7 @@ answer is empty), and the worker that answers is another one, which the master l
 """
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Awaitable, Callable
 
@@ -47,6 +48,10 @@ class SocketTarget:
         self._observer = observer.Observer(options, wire)
         self._checker = check.Checker(options)
         self._masked = masked or self._checker.masked
+        self._checks = masked is None
+        self._compared = ""
+        """The running version that a program for the check was last looked for."""
+        self._unfit_note = ""
         self._find_master = master_pid
         self._reloading = asyncio.Lock()
         self._unproven = False
@@ -69,26 +74,37 @@ class SocketTarget:
             await asyncio.sleep(_POLL)
         self._waited = True
         observed = self._observer.observed(look)
+        if note := await self._unfit(observed):
+            observed = dataclasses.replace(observed, notes=(*observed.notes, note))
         self._recent = (time.monotonic(), observed)
         return observed
+
+    async def _unfit(self, observed: Observed) -> str:
+        """Tell at once, not at the first change, that no program here checks for what runs."""
+        version = observed.version
+        if self._checks and version and (self._compared != version or self._unfit_note):
+            self._compared = version
+            pid = await self._master_pid(observed)
+            command = process.read(pid) if pid else None
+            self._unfit_note = await self._checker.unfit(command, version)
+        return self._unfit_note if version else ""
 
     async def check(self, main: str, staged: Staged | None) -> tuple[str, ...]:
         """Have `haproxy -c` check the set; see ports.Target, check.py and listening.py.
 
         Also raises ReloadFailed when HAProxy could not listen where the set wants it to.
         """
-        version, pid = "", 0
+        version = ""
         notes: tuple[str, ...] = ()
         try:
             seen, observed = self._recent
             if time.monotonic() - seen > _RECENT or observed.loading:
                 observed = await self.observe()
-            if observed.running:
-                version, pid = observed.version, self._observer.master.peer
+            version = observed.version
         except errors.TargetError as error:
+            observed = Observed(running=False)
             notes = (f"the version of the running HAProxy is not known: {error}",)
-        if not pid and self._find_master is not None:
-            pid = await self._find_master()
+        pid = await self._master_pid(observed)
         command = process.read(pid) if pid else None
         file = staged.config.get(main) if staged is not None else None
         probing = None
@@ -100,6 +116,11 @@ class SocketTarget:
         if probing is not None and (refused := await probing) is not None:
             raise refused
         return said + notes
+
+    async def _master_pid(self, observed: Observed) -> int:
+        """Return the master's pid as this host sees it; 0 when it does not."""
+        pid = self._observer.master.peer if observed.running else 0
+        return pid or (await self._find_master() if self._find_master is not None else 0)
 
     async def ready(self, before: Observed) -> None:
         """Raise what keeps us from the master's socket: without it nothing is to be promoted."""

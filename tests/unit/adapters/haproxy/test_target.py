@@ -14,7 +14,10 @@ from confsync.domain.running import Observed
 from tests.unit.adapters.haproxy.fake import FakeHaproxy
 
 
-def target(fake: FakeHaproxy, *, timeout: float = 20, lost: float = 0.05) -> SocketTarget:
+def target(
+    fake: FakeHaproxy, *, timeout: float = 20, lost: float = 0.05, check: str = "weak"
+) -> SocketTarget:
+    """`check`: weak by default, since the fake's version is that of no program here."""
     return SocketTarget(
         SocketOptions(
             config=str(fake.stats_socket.with_name("haproxy.cfg")),
@@ -23,6 +26,7 @@ def target(fake: FakeHaproxy, *, timeout: float = 20, lost: float = 0.05) -> Soc
             timeout=timeout,
             lost=lost,
             patience=0.05,
+            weak=check == "weak",
         )
     )
 
@@ -53,6 +57,21 @@ async def test_what_runs(fake: FakeHaproxy) -> None:
     assert (observed.reloads, observed.failed) == (0, 0)
     assert [w.pid for w in observed.old_workers] == [90]
     assert observed.notes == ()
+
+
+async def test_a_program_that_cannot_check_is_told_before_the_first_change(
+    fake: FakeHaproxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "haproxy"
+    program.write_text('#!/bin/sh\necho "HAProxy version 2.6.12 2023/12/16"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    one = target(fake, check="strict")
+    (note,) = (await one.observe()).notes
+    assert f"HAProxy 3.0.11 runs, but {program} is 2.6.12" in note
+    assert "target.binary" in note
+    program.write_text('#!/bin/sh\necho "HAProxy version 3.0.11 2025/10/03"\n')
+    assert (await one.observe()).notes == ()
 
 
 async def test_a_worker_that_survives_a_failed_reload_of_3_2_is_the_current_one(
