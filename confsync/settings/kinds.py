@@ -51,6 +51,13 @@ def _name(value: str) -> str:
     return value
 
 
+def _container(value: str) -> str:
+    label = value.startswith("label=") and value.removeprefix("label=").partition("=")[0]
+    if not (label or re.fullmatch(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]*", value)):
+        raise fault("names no container", 'write a name, an id, "label=KEY" or "label=KEY=VALUE"')
+    return value
+
+
 def _glob(value: str) -> str:
     if "/" in _name(value):
         raise fault("holds a slash, which no watched service may", "remove it")
@@ -183,6 +190,7 @@ Count = Annotated[int, BeforeValidator(_number)]
 Seconds = Annotated[Number, Field(ge=0, le=_DAY)]
 Text = Annotated[str, AfterValidator(_text)]
 Name = Annotated[str, AfterValidator(_name)]
+Container = Annotated[str, AfterValidator(_name), AfterValidator(_container)]
 Glob = Annotated[str, AfterValidator(_glob)]
 OptionalPath = Annotated[str, AfterValidator(_path)]
 Path = Annotated[str, AfterValidator(_path), AfterValidator(_required)]

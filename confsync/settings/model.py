@@ -151,7 +151,7 @@ class SocketTarget(HaproxyTarget):
     """An HAProxy that somebody else starts. confsync never starts or signals anything."""
 
     type: Literal["socket"] = "socket"
-    """How HAProxy is reached: `"socket"` or `"systemd"`."""
+    """How HAProxy is reached: `"socket"`, `"systemd"` or `"docker"`."""
 
 
 class SystemdTarget(HaproxyTarget):
@@ -161,7 +161,7 @@ class SystemdTarget(HaproxyTarget):
     """
 
     type: Literal["systemd"]
-    """How HAProxy is reached: `"socket"` or `"systemd"`."""
+    """How HAProxy is reached."""
 
     unit: kinds.Unit = "haproxy.service"
     """The unit's name."""
@@ -173,8 +173,8 @@ class DockerTarget(HaproxyTarget):
     type: Literal["docker"]
     """How HAProxy is reached."""
 
-    container: kinds.Name = "label=confsync.target"
-    """The container's name, or `label=NAME` for the one that carries it."""
+    container: kinds.Container = "label=confsync.target"
+    """The container's name or id, or `label=KEY` or `label=KEY=VALUE` for the one that carries it."""
 
     directory: kinds.Inside = ""
     """The destinations' one folder as the container sees it. Empty: put over Docker's API; then

@@ -361,6 +361,14 @@ class TestFaults:
                     'folder as the container sees it, from "/" on'
                 ),
             ),
+            *(
+                (
+                    f'directory = "/etc/hap"\nconfig = "/x/haproxy.cfg"\ncontainer = "{name}"',
+                    f'[target] container = "{name}": names no container; write a name, an id, '
+                    '"label=KEY" or "label=KEY=VALUE"',
+                )
+                for name in ("two words", "label=", "label==x", "-rf", "a/b")
+            ),
         ],
     )
     def test_a_container_must_find_the_files(self, text: str, wanted: str, folder: Path) -> None:
@@ -375,6 +383,8 @@ class TestFaults:
         assert good(lines, folder).settings.target.config == str(folder / "lb/haproxy.cfg")
         lines = '[target]\ntype = "docker"\nconfig = "/usr/local/etc/haproxy/haproxy.cfg"\n'
         assert isinstance(good(lines, folder).settings.target, DockerTarget)
+        for name in ("lb", "/lb", "0123abcd", "label=a", "label=a=", "label=a.b=c d"):
+            assert good(f'{lines}container = "{name}"\n', folder)
 
     @pytest.mark.parametrize(
         ("text", "start"),
