@@ -364,8 +364,10 @@ class TestFaults:
             *(
                 (
                     f'directory = "/etc/hap"\nconfig = "/x/haproxy.cfg"\ncontainer = "{name}"',
-                    f'[target] container = "{name}": names no container; write a name, an id, '
-                    '"label=KEY" or "label=KEY=VALUE"',
+                    (
+                        f'confsync.toml:5: [target] container = "{name}": names no container; write '
+                        'a name, an id, "label=KEY" or "label=KEY=VALUE"'
+                    ),
                 )
                 for name in ("two words", "label=", "label==x", "-rf", "a/b")
             ),
