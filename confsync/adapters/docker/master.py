@@ -3,6 +3,7 @@
 It need not be the container's first process: an init or an entrypoint's script may be that.
 """
 
+import asyncio
 import contextlib
 from dataclasses import dataclass, replace
 
@@ -12,17 +13,23 @@ from confsync.core.haproxy import command
 
 # Of each process that is a HAProxy, or of the one that is named: what command.py needs, in hex.
 _LOOK = r"""
+exec 2>/dev/null
 for d in ${1:-/proc/[0-9]*}; do
-  read -r c 2>/dev/null <"$d/comm" || continue
+  read -r c <"$d/comm" || continue
   case $1$c in /*|*haproxy*) ;; *) continue ;; esac
   echo "pid ${d#/proc/}"
   echo "cwd $(readlink "$d/cwd")"
   echo "exe $(readlink "$d/exe")"
   for f in status cmdline environ; do
-    echo "$f $(od -An -v -tx1 "$d/$f" 2>/dev/null | tr -d ' \n')"
+    echo "$f $(od -An -v -tx1 "$d/$f" | tr -d ' \n')"
   done
 done
 """
+
+
+_TRIES = 5
+_PAUSE = 0.05
+"""Seconds between two looks at a master that has no command line at the moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +55,14 @@ class Masters:
         """
         if pid and self._known is not None and self._known[:2] == (container.life, pid):
             return self._known[2]
-        one = _master(await self._look(container, f"/proc/{pid}" if pid else "", ""))
-        if one is None:
+        for _ in range(_TRIES):
+            one = _master(await self._look(container, f"/proc/{pid}" if pid else "", ""))
+            if one is None:
+                return None
+            if one.cmdline:
+                break
+            await asyncio.sleep(_PAUSE)  # it executes itself anew
+        else:
             return None
         if not one.environ:
             # Without CAP_SYS_PTRACE even root may not read another's; its own user may.

@@ -94,7 +94,7 @@ class Putting:
         """Tell mode, owner and group of what is there; of the first process under its own path."""
         if container.runs:
             argv = ["stat", "-c", "%a %u %g %n", _FIRST, *paths]
-            code, output = await self._inside.run(container, argv, user=ROOT)
+            code, output = await self._inside.told(container, argv, ROOT)
             if code in {0, 1}:
                 return _modes(output)
         found = {_FIRST: (0, *_numbers(container.user))}

@@ -21,6 +21,7 @@ from confsync.settings.model import DockerTarget
 from confsync.wiring import containers
 from tests.integration.docker.box import CONFIG, ETC, MAIN, Box, Hands, hands
 from tests.support.containers import docker
+from tests.support.process import wait_until
 
 VERSIONS = ("stock-2.6", "stock-3.2")
 MAPPED = f"{CONFIG}    use_backend %[req.hdr(host),map({ETC}/hosts.map,none)]\nbackend none\n"
@@ -126,8 +127,13 @@ async def test_good_passes_and_bad_is_refused_also_after_a_reload(
                 await shared.check(hand, shared.staged(haproxy_cfg=BAD), checker=checker)
             refused(caught)
             await hand.reload()
-        environ = docker("exec", shared.box.name, "cat", "/proc/1/environ")
-        assert "HAPROXY_MWORKER_REEXEC" in environ  # the trap was set
+
+        def trapped() -> bool:
+            return "HAPROXY_MWORKER_REEXEC" in docker(
+                "exec", shared.box.name, "cat", "/proc/1/environ"
+            )
+
+        wait_until(trapped, "the environment of a master that has reloaded")
     assert shared.left() == []
 
 

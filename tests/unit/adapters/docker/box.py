@@ -54,6 +54,7 @@ class FakeEngine:
         user: str = "",
         timeout: float,
     ) -> tuple[int, bytes]:
+        argv = _bare(argv)
         self.ran.append((user, tuple(argv)))
         answer = self.answers.get(argv[0])
         if isinstance(answer, Exception):
@@ -164,12 +165,21 @@ class FakeBridge:
     ) -> tuple[int, bytes]:
         if self.broken:
             raise errors.TargetUnavailable("the way into lb broke")
+        argv = _bare(argv)
         self.ran.append(tuple(argv))
         if "id -u" in argv[-1]:
             return 0, f"{self.user}\n".encode()
         answer = self.engine.answers.get(argv[0])
         assert not isinstance(answer, Exception)
         return answer if answer is not None else self.engine.obeyed(list(argv))
+
+
+def _bare(argv: Sequence[str]) -> Sequence[str]:
+    """Take off what keeps a command's errors, which may stand in the middle of a line, unheard."""
+    if argv[2:3] == ['"$@" 2>/dev/null']:
+        return argv[4:]
+    assert argv[0] not in {"sha256sum", "stat"}, "its errors would be heard"
+    return argv
 
 
 def mount(kind: str, source: str, destination: str, *, writable: bool = True) -> Mount:

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import pytest
+
+from confsync.adapters.docker import master
 from confsync.adapters.docker.inside import Inside
 from confsync.adapters.docker.master import Masters
 from tests.unit.adapters.docker.box import FakeEngine
@@ -79,3 +82,20 @@ async def test_nothing_to_be_seen_is_no_master() -> None:
     ):
         one = engine(said)
         assert await Masters(Inside(one)).find(one.container) is None
+
+
+async def test_a_master_that_executes_itself_anew_is_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(master, "_PAUSE", 0.0)
+    one = engine(process(8, ()))
+    assert await Masters(Inside(one)).find(one.container, 8) is None
+    assert len(one.ran) == 5
+    looks = iter((process(8, ()), process(8)))
+
+    def again(argv: list[str]) -> tuple[int, bytes]:
+        return 0, next(looks).encode()
+
+    del one.answers["sh"]
+    one.obeyed = again  # type: ignore[method-assign]
+    assert await Masters(Inside(one)).find(one.container, 8) is not None
