@@ -386,7 +386,7 @@ class TestFaults:
         lines = '[target]\ntype = "docker"\nconfig = "/usr/local/etc/haproxy/haproxy.cfg"\n'
         assert isinstance(good(lines, folder).settings.target, DockerTarget)
         for name in ("lb", "/lb", "0123abcd", "label=a", "label=a=", "label=a.b=c d"):
-            assert good(f'{lines}container = "{name}"\n', folder)
+            assert good(f'{lines}container = "{name}"\n', folder).settings.target.type == "docker"
 
     @pytest.mark.parametrize(
         ("text", "start"),
