@@ -11,9 +11,11 @@ from confsync.adapters.docker.signalling import Signalling
 from confsync.adapters.docker.target import DockerTarget, Ways
 from confsync.adapters.files.state import StateDirectory
 from confsync.adapters.files.store import FileStore, Recovery
+from confsync.adapters.haproxy import listening
 from confsync.adapters.haproxy.options import SocketOptions
 from confsync.adapters.haproxy.target import SocketTarget
 from confsync.core.placement import Placement
+from confsync.errors import ReloadFailed
 from confsync.settings.model import DockerTarget as Chosen
 
 Store = FileStore | DeliveredStore[Recovery]
@@ -66,5 +68,11 @@ def made(
         checker=checker,
         signalling=Signalling(engine, inside, timeout=options.timeout, masked=checker.masked),
         delivered=delivered,
+        refusal=_refusal,
     )
     return target, store
+
+
+def _refusal(pid: int, main: str, text: str) -> ReloadFailed | None:
+    """Try new addresses where that tells something: on the network of this very process."""
+    return listening.refusal(main, text) if listening.same_network(pid) else None

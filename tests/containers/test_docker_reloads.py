@@ -1,5 +1,7 @@
 """The docker target under load: each way to the files and to the sockets, exact counts."""
 
+import socket
+
 import pytest
 
 from tests.conftest import Soak
@@ -43,3 +45,27 @@ def test_reloads_lose_nothing(
     assert (said in str(last)) if said else "by signal" not in str(last)
     assert len(lb.servers()) == changes + 1
     assert site.agent.stop() == 0
+
+
+def test_a_port_that_is_taken_costs_nothing(site: Site) -> None:
+    """On the host's network: refused before HAProxy is asked, which would refuse connections."""
+    lb = site.build("2.6", way="inside")
+    site.up()
+    before = lb.workers()
+    with socket.socket() as taken, site.load(keepalive=2, close=4, streams=1) as load:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        load.wait_ok(50)
+        text = site.agent.file.read_text()
+        bind = f'bind = "127.0.0.1:{site.port}"'
+        assert bind in text
+        site.agent.file.write_text(text.replace(bind, f'{bind[:-1]},127.0.0.1:{port}"'))
+        mark = site.agent.mark()
+        site.agent.hup()
+        line = site.agent.wait_cycle("failed", since=mark)
+        assert f"127.0.0.1:{port} is in use" in str(line["error"])
+        load.wait_ok(50)
+        report = load.stop()
+    assert report.failed_as == {}
+    assert lb.workers() == before

@@ -6,6 +6,7 @@ signal stands in where there is no master socket (signalling.py). It never start
 container: the operator, or its restart policy, does.
 """
 
+import asyncio
 import contextlib
 import dataclasses
 import os
@@ -63,7 +64,9 @@ class DockerTarget:
         checker: Checker,
         signalling: Signalling,
         delivered: Delivered,
+        refusal: Callable[[int, str, str], errors.ReloadFailed | None] = lambda *_: None,
     ) -> None:
+        """`refusal`: tells which addresses that a file adds are not free in a process's network."""
         self._options = options
         self._engine = engine
         self._bridge = bridge
@@ -71,6 +74,7 @@ class DockerTarget:
         self._checker = checker
         self._signalling = signalling
         self._delivered = delivered
+        self._refusal = refusal
         self._verified: tuple[str, float] | None = None
         self._container: Container | None = None
         self._looked = float("-inf")
@@ -119,7 +123,14 @@ class DockerTarget:
         if container.runs:
             seen = await self._sockets(container)
             pid = seen.master_pid if self._way is self._ways.far else 0
-        return await self._checker.check(container, main, staged, master=pid)
+        said = await self._checker.check(container, main, staged, master=pid)
+        file = staged.config.get(main) if staged is not None else None
+        if file is not None and container.runs:
+            # Not asked of HAProxy: a reload that cannot bind refuses connections while it tries.
+            refused = await asyncio.to_thread(self._refusal, container.pid, main, file.text)
+            if refused is not None:
+                raise refused
+        return said
 
     async def ready(self, before: Observed) -> None:
         """Nothing to find out: a signal stands in for the master socket."""
