@@ -16,7 +16,7 @@ from confsync.core import desired, planning
 from confsync.core.haproxy import text
 from confsync.core.placement import Placement
 from confsync.domain.catalog import Catalog
-from confsync.domain.change import NoChange, Plan, ReloadPlan, WritePlan
+from confsync.domain.change import NoChange, Plan, ReloadPlan, RuntimePlan, WritePlan
 from confsync.domain.loadbalancer import LoadBalancer
 from confsync.domain.rendered import RenderedConfig, digest
 from confsync.domain.running import Observed, Record, ServerState
@@ -155,6 +155,7 @@ class Cycle:
             if turn.apply and not turn.paused:
                 await self._remember(config, observed, draft)
             return
+        assert not isinstance(plan, RuntimePlan)  # there is none without capabilities
         draft.reasons = plan.reasons
         foreign = self._foreign(plan, disk)
         if foreign:
