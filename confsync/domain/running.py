@@ -104,6 +104,46 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What became of a plan's steps: `done` are confirmed; `doubt`: why not all are ("" if all are)."""
+
+    done: tuple[Step, ...] = ()
+    doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """A server as the record says that it runs. `agent`: an agent check may drain and weigh it.
+
+    `retired`: it waits to be deleted, so that its absence is no drift. `address` "": not compared.
+    """
+
+    backend: str
+    server: str
+    address: str
+    port: int
+    weight: int
+    state: Admin
+    agent: bool = False
+    retired: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """Where HAProxy is not as the record says. `what`: in words, the server's name in front.
+
+    `repair`: the steps that mend it (none: only a reload can). `hand`: an operator's own maintenance,
+    drain or weight, as the step that would put it back after a reload; None: nobody meant it.
+    """
+
+    backend: str
+    server: str
+    what: str
+    repair: tuple[Step, ...] = ()
+    hand: Step | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """What was confirmed to run. `files`: destination -> digest of the text that HAProxy equals.
 

@@ -78,7 +78,8 @@ class Store:
         self.stamps: dict[str, float] = {}
         self.now = 0.0
         self.done: list[str] = []
-        self.previous: dict[str, str | None] = {}
+        self.previous: dict[str, str | None] | None = None
+        """Until it is settled: what `restore` puts back, however many promotions follow."""
         self.rejected = ""
         self.kept: dict[str, str] = {}
         self.stage_error: ConfsyncError | None = None
@@ -102,11 +103,13 @@ class Store:
         if self.prepare_error:
             raise self.prepare_error
 
-    def promote(self, staged: Staged) -> None:
+    def promote(self, staged: Staged, *, quick: bool = False) -> None:
         if self.promote_error:
             raise self.promote_error
-        self.done.append("promote")
-        self.previous = {f.destination: self.disk.get(f.destination) for f in staged.config.files}
+        self.done.append("quick" if quick else "promote")
+        if self.previous is None:
+            files = staged.config.files
+            self.previous = {f.destination: self.disk.get(f.destination) for f in files}
         for file in staged.config.files:
             if file.destination in staged.paths:
                 self.put(file.destination, file.text)
@@ -118,15 +121,17 @@ class Store:
 
     def restore(self) -> tuple[str, ...]:
         self.done.append("restore")
-        for name, text in self.previous.items():
+        previous, self.previous = self.previous or {}, None
+        for name, text in previous.items():
             if text is None:
                 self.disk.pop(name, None)
             else:
                 self.put(name, text)
-        return tuple(self.previous)
+        return tuple(previous)
 
     def settle(self) -> None:
         self.done.append("settle")
+        self.previous = None
 
     def keep_foreign(self, destination: str, text: str) -> str:
         self.kept[f"foreign{destination}"] = text

@@ -45,15 +45,15 @@ class JournalFile:
     def __init__(self, state: Path) -> None:
         self.path = state / "journal.json"
 
-    def save(self, journal: Journal) -> None:
-        """Write it and have the disk confirm it. Raises OSError."""
+    def save(self, journal: Journal, *, sync: bool = True) -> None:
+        """Write it and, with `sync`, have the disk confirm it. Raises OSError."""
         value = {
             "phase": journal.phase,
             "files": [
                 {"destination": e.destination, "old": e.old, "new": e.new} for e in journal.entries
             ],
         }
-        durable.replace(self.path, json.dumps(value).encode())
+        durable.replace(self.path, json.dumps(value).encode(), sync=sync)
 
     def load(self) -> Journal | None:
         """Read it (None: there is none). Raises OSError, ValueError when it is no journal."""

@@ -66,6 +66,8 @@ class FileStore:
         """Digests of what was read last, which is what the engine decided on."""
         self._renamed: tuple[str, ...] = ()
         """Promoted, and the disk has not been asked to confirm the new names yet."""
+        self._unsynced: tuple[str, ...] = ()
+        """Promoted in haste: nor has it been asked to confirm what is in them."""
         self._replaced = ExitStack()
 
     def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
@@ -119,17 +121,20 @@ class FileStore:
             self._ahead = entries
         self._prepared = staged
 
-    def promote(self, staged: Staged) -> None:
+    def promote(self, staged: Staged, *, quick: bool = False) -> None:
         """Make the staged files live: all or, on an error, none. Keeps the previous set.
 
         Also without any staged file: `restore` then finds nothing to put back. Raises WriteError,
         also for a file that another hand has changed since it was read; the staged files are gone
-        either way.
+        either way. `quick`: the disk confirms it all in `settle`; until then a power cut may leave
+        any of it old, and one ends HAProxy too.
         """
         try:
-            if self._prepared is not staged:
+            if self._prepared is not staged and not quick:
                 staging.sync_staged(staged.paths)
-            self._promote(staged)
+            self._promote(staged, sync=not quick)
+            if quick:
+                self._unsynced = tuple(dict.fromkeys((*self._unsynced, *staged.paths)))
         finally:
             self._prepared, self._ahead, self._seen = None, (), {}
             staging.clear(staged.paths.values())
@@ -141,6 +146,8 @@ class FileStore:
         each destination wholly old or wholly new, with the journal that says which.
         """
         self._replaced.close()
+        staging.sync_staged({d: d for d in self._unsynced if Path(d).is_file()})
+        self._unsynced = ()
         staging.sync(self._renamed)
         self._renamed = ()
         with dest.errors_at(self._journal.path):
@@ -200,7 +207,7 @@ class FileStore:
         with dest.errors_at(folder / kept.file_name(destination)):
             return str(kept.keep_text(folder, destination, text))
 
-    def _promote(self, staged: Staged) -> None:
+    def _promote(self, staged: Staged, *, sync: bool) -> None:
         now = self._present(tuple(f.destination for f in staged.config.files))
         self._refuse_unseen(staged, now)
         entries = _entries(staged, now)
@@ -210,8 +217,8 @@ class FileStore:
             with dest.errors_at(self._journal.path):
                 if before is not None:
                     self._keep_foreign_edits(now, before, self._previous.load() or {})
-                self._previous.save(now, keep=before is not None)
-                self._journal.save(Journal(phase=Phase.PROMOTING, entries=entries))
+                self._previous.save(now, keep=before is not None, sync=sync)
+                self._journal.save(Journal(phase=Phase.PROMOTING, entries=entries), sync=sync)
         faults.point("after-journal")
         done: list[str] = []
         self._replaced.close()
