@@ -403,6 +403,12 @@ def done(
     )
 
 
+def deleted(record: Record, backend: str, server: str) -> Record:
+    """Give the record once a leftover is gone from HAProxy."""
+    kept = (one for one in record.leftovers if (one.backend, one.server) != (backend, server))
+    return replace(record, leftovers=tuple(kept))
+
+
 def _only_on_disk(
     target: RenderedConfig,
     disk: Mapping[str, str | None],

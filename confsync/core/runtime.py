@@ -45,8 +45,10 @@ def after(proxy: Proxy, steps: Iterable[Step]) -> tuple[Server, ...]:
         match step:
             case AddServer():
                 found[step.server] = servers.added(step)
-            case RetireServer():
+            case RetireServer(gone=True):
                 found.pop(step.server, None)
+            case RetireServer() if step.server in found:
+                found[step.server] = replace(found[step.server], state=step.state)
             case SetWeight() if step.server in found:
                 found[step.server] = replace(found[step.server], weight=step.weight)
             case SetMaxconn() if step.server in found:
@@ -115,6 +117,7 @@ def _together(
     )
     reasons = [why for work in works for why in work.reasons]
     reasons += [why for _, why in replaced]
+    reasons += [why for work in works for why in work.taken]
     reasons += [why for _, _, why in retired]
     return Comparison(steps=steps, reasons=tuple(reasons), reload=tuple(reload))
 
@@ -132,13 +135,17 @@ def leftovers(
     running: dict[str, dict[str, Server]] = {}
     for step in steps:
         match step:
-            case RetireServer() if step.backend in proxies:
+            case RetireServer() if known_one := found.get((step.backend, step.server)):
+                found[step.backend, step.server] = replace(
+                    known_one, state=step.state, cause=step.cause, since=now
+                )
+            case RetireServer(gone=True) if step.backend in proxies:
                 if step.backend not in running:
                     there = after(proxies[step.backend], before)
                     running[step.backend] = {server.name: server for server in there}
                 if (server := running[step.backend].get(step.server)) is not None:
                     found[step.backend, step.server] = _leftover(step, server, now)
-            case AddServer() | SetState():
+            case AddServer():
                 found.pop((step.backend, step.server), None)
             case _:
                 pass

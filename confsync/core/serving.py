@@ -41,6 +41,8 @@ class Work:
     taking: list[Step] = field(default_factory=list)
     early: list[tuple[RetireServer, Server, str]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
+    """The reasons for what is `taking`."""
     reload: list[str] = field(default_factory=list)
 
 
@@ -70,7 +72,7 @@ def removed(proxy: Proxy, running: tuple[Server, ...], context: Context) -> Work
     work = Work(reload=[f"{proxy.title} removed"])
     if proxy.bearing and not proxy.doubt:
         for server in running:
-            _retire(work, proxy, server, Verdict(), context)
+            _retire(work, proxy, server, Verdict(), context, gone=False)
     return work
 
 
@@ -124,18 +126,25 @@ class _Servers:
         if len(self._target) != len(self._new.servers):
             work.reload.append(f"{self._title}: two servers have one name")
             return
-        waiting = False
+        ready = 0
         for name, server in self._target.items():
             known = self._running.get(name)
             if known is None:
-                waiting |= not self._add(work, server)
+                is_so = self._add(work, server)
             elif known != server:
-                self._change(work, known, server)
+                is_so = self._change(work, known, server)
+            else:
+                is_so = True
+            ready += server.serves and is_so
         self._order(work)
-        gone = [s for name, s in self._running.items() if name not in self._target]
-        for server in gone:
-            _retire(work, self._old, server, self._why_not_retire(), self._context)
-        if waiting and not any(s.serves for n, s in self._running.items() if n in self._target):
+        for server in self._running.values():
+            if server.name not in self._target:
+                why = self._why_not_retire()
+                _retire(work, self._old, server, why, self._context, gone=self._sound)
+        if not ready and any(server.serves for server in self._target.values()):
+            # All that should serve waits for the reload: until then, what served goes on.
+            work.taking.clear()
+            work.taken.clear()
             work.early.clear()
 
     def _add(self, work: Work, server: Server) -> bool:
@@ -149,25 +158,24 @@ class _Servers:
         if why:
             work.reload.append(f"{what} added: {why}")
             return False
-        agent = server.has("agent-check")
-        if leftover is not None:
-            work.giving += _revived(self._backend, server, leftover)
-        else:
-            work.giving.append(
-                AddServer(
-                    backend=self._backend,
-                    server=server.name,
-                    address=server.address,
-                    port=server.port,
-                    words=server.words,
-                    server_id=server.server_id,
-                    weight=server.weight,
-                    checked=server.has("check"),
-                    agent=agent,
-                    state=server.state,
-                )
+        again = leftover is not None
+        work.giving.append(
+            AddServer(
+                backend=self._backend,
+                server=server.name,
+                address=server.address,
+                port=server.port,
+                words=server.words,
+                server_id=server.server_id,
+                weight=server.weight,
+                maxconn=server.maxconn,
+                checked=server.has("check"),
+                agent=server.has("agent-check"),
+                state=server.state,
+                again=again,
             )
-        work.reasons.append(f"{what} {'added' if leftover is None else 'is back'}")
+        )
+        work.reasons.append(f"{what} {'is back' if again else 'added'}")
         return True
 
     def _why_not_add(self, server: Server, leftover: Leftover | None) -> str:
@@ -178,7 +186,7 @@ class _Servers:
         if verdict.numbers and not self._numbered:
             return f"{verdict.numbers}, and not all have an `id`"
         if leftover is not None:
-            return verdict.change or _other_than(leftover, server)
+            return verdict.change or _other_than(leftover, server) or self._backup_again(server)
         return (
             verdict.add
             or self._words(server)
@@ -228,6 +236,13 @@ class _Servers:
             return "a backup server can only come last at runtime"
         return ""
 
+    def _backup_again(self, server: Server) -> str:
+        """A leftover comes back to the place in the order that it had."""
+        backups = [s for s in self._target.values() if s.has("backup")]
+        if not server.has("backup") or self._verdict.all_backups or len(backups) == 1:
+            return ""
+        return "a backup server can only come last at runtime"
+
     def _length(self, server: Server) -> str:
         words = server.words
         length = len(f"add server {self._backend}/{server.name} [{server.address}]:00000") + 2
@@ -236,11 +251,20 @@ class _Servers:
             return "its line is longer than HAProxy's socket takes"
         return ""
 
-    def _change(self, work: Work, old: Server, new: Server) -> None:
+    def _change(self, work: Work, old: Server, new: Server) -> bool:
+        """Bring a server to what it should be; tells whether it will be so, as far as it serves."""
         what = f"{self._title}: server {new.name}"
         if told := _same_but_values(old, new):
             work.reload.append(f"{what}: {told}")
-            return
+            return old.serves
+        if old.state != new.state:
+            # Every proxy takes it, and it may be we who put the server out of service.
+            if new.state is Admin.READY:
+                work.reasons.append(f"{what}: enabled")
+            else:
+                work.taken.append(f"{what}: disabled")
+            _set_state(work, self._backend, new)
+            old = replace(old, state=new.state)
         why = self._verdict.change or ("" if self._sound else "its section changed")
         if old.place != new.place:
             why = why or self._why_not_move(new)
@@ -249,24 +273,28 @@ class _Servers:
         if old.maxconn != new.maxconn and new.has("minconn"):
             why = why or "`minconn` goes with its maxconn"
         changes = _changes(old, new)
+        if not changes:
+            return True
         if why:
             if self._sound or not work.reload:
                 work.reload.append(f"{what}: {', '.join(changes)}: {why}")
-            return
-        work.reasons.append(f"{what}: {', '.join(changes)}")
+            return old.serves
+        lighter = new.weight < old.weight and len(changes) == 1
+        (work.taken if lighter else work.reasons).append(f"{what}: {', '.join(changes)}")
         _set(work, self._backend, old, new)
+        return True
 
     def _why_not_move(self, new: Server) -> str:
         """A checked server in place stays UP on a dead port, so its health is forgotten first.
 
         Then it takes no request until its check passes: another one must serve meanwhile.
         """
-        others = (
-            s
-            for name, s in self._running.items()
-            if name != new.name and s.serves and self._target.get(name) == s
+        stays = any(
+            s.serves and s.place == self._running[name].place and self._running[name].serves
+            for name, s in self._target.items()
+            if name in self._running
         )
-        if new.has("check") and next(others, None) is None:
+        if new.has("check") and not stays:
             return "no other server stays to serve until it is checked there"
         return self._verdict.move
 
@@ -292,28 +320,36 @@ class _Servers:
         return verdict
 
 
-def _retire(work: Work, proxy: Proxy, server: Server, verdict: Verdict, context: Context) -> None:
+def _retire(
+    work: Work, proxy: Proxy, server: Server, verdict: Verdict, context: Context, *, gone: bool
+) -> None:
+    """Take a server out; `gone` False, or a reason for a reload: what runs keeps it until then."""
     backend = proxy.section.name
     cause = context.cause(backend, server)
     named, tracked = context.named(backend, server.name)
     why = verdict.retire or ("another line of the configuration names it" if named else "")
     told = f"{proxy.title}: server {server.name} removed ({cause})"
+    if not why and not servers.is_plain(server.name):
+        why = "its name can't be said over HAProxy's socket"
     if why:
         work.reload.append(f"{told}: {why}")
     if tracked or not servers.is_plain(server.name):
-        if not why:
-            work.reload.append(f"{told}: its name can't be said over HAProxy's socket")
         return
     # Where maintenance would cut running requests, or the registry says that they may take their
     # time, no new session comes and the old ones end.
     gently = cause == MAINTENANCE or server.has("on-marked-down")
+    state = Admin.DRAIN if gently else Admin.MAINT
+    gone = gone and not why
+    if not gone and server.state in {state, Admin.MAINT}:
+        return
     step = RetireServer(
         backend=backend,
         server=server.name,
-        state=Admin.DRAIN if gently else Admin.MAINT,
+        state=state,
         cause=cause,
-        delete=context.capabilities.deletes and not why,
+        delete=context.capabilities.deletes and gone,
         agent=server.has("agent-check"),
+        gone=gone,
     )
     work.early.append((step, server, told))
 
@@ -343,8 +379,6 @@ def _changes(old: Server, new: Server) -> list[str]:
         found.append(f"weight {old.weight} -> {new.weight}")
     if old.maxconn != new.maxconn:
         found.append(f"maxconn {old.maxconn} -> {new.maxconn}")
-    if old.state != new.state:
-        found.append("enabled" if new.state is Admin.READY else "disabled")
     return found
 
 
@@ -365,13 +399,11 @@ def _set(work: Work, backend: str, old: Server, new: Server) -> None:
         # What takes traffic away comes behind what gives it.
         lighter = work.taking if new.weight < old.weight else work.giving
         lighter.append(SetWeight(backend=backend, server=new.name, weight=new.weight))
-    if old.state != new.state:
-        ready = new.state is Admin.READY
-        (work.giving if ready else work.taking).append(
-            SetState(
-                backend=backend, server=new.name, state=new.state, agent=new.has("agent-check")
-            )
-        )
+
+
+def _set_state(work: Work, backend: str, new: Server) -> None:
+    step = SetState(backend=backend, server=new.name, state=new.state, agent=new.has("agent-check"))
+    (work.giving if new.state is Admin.READY else work.taking).append(step)
 
 
 def _other_than(leftover: Leftover, server: Server) -> str:
@@ -383,21 +415,3 @@ def _other_than(leftover: Leftover, server: Server) -> str:
 def flat(server: Server) -> tuple[str, ...]:
     """Give a server's options as a leftover keeps them."""
     return tuple(word for pair in server.options for word in pair if word)
-
-
-def _revived(backend: str, server: Server, leftover: Leftover) -> list[Step]:
-    work = Work()
-    was = replace(
-        server,
-        address=leftover.address,
-        port=leftover.port,
-        weight=leftover.weight,
-        maxconn=leftover.maxconn,
-    )
-    _set(work, backend, was, server)
-    steps = [
-        replace(s, down=False) if isinstance(s, SetAddress) and leftover.state is Admin.MAINT else s
-        for s in (*work.giving, *work.taking)
-    ]
-    agent = server.has("agent-check")
-    return [*steps, SetState(backend=backend, server=server.name, state=server.state, agent=agent)]

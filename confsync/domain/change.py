@@ -23,7 +23,9 @@ class AddServer:
     `address`: an IP address, without brackets. `words`: all that follows the address, written out
     with defaults folded in (`id`, `weight`, `check` too; never `enabled` or `disabled`). `checked`,
     `agent`: `enable health`, `enable agent` must follow, or it is UP for ever. `state`: what it is to
-    be in the end; a new server is in MAINT until told otherwise. `server_id` 0: HAProxy gives one.
+    be in the end; a new server is in MAINT until told otherwise. `server_id` 0: HAProxy gives one;
+    `maxconn` 0: no limit. `again`: it is still there, retired, and its options are these: its place,
+    weight and maxconn are set, its state is, and nothing is added.
     """
 
     backend: str
@@ -33,9 +35,11 @@ class AddServer:
     words: tuple[str, ...] = ()
     server_id: int = 0
     weight: int = 1
+    maxconn: int = 0
     checked: bool = False
     agent: bool = False
     state: Admin = Admin.READY
+    again: bool = False
 
     @property
     def place(self) -> str:
@@ -50,6 +54,7 @@ class RetireServer:
 
     `cause`: the registry's word for it. `delete`: it may be deleted once nothing uses it (this build
     deletes safely, and nothing in the configuration names it); else it stays until the next reload.
+    `gone` False: what runs still counts as having it, since only the reload that waits removes it.
     """
 
     backend: str
@@ -58,6 +63,7 @@ class RetireServer:
     cause: str = "deregistered"
     delete: bool = False
     agent: bool = False
+    gone: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
