@@ -141,7 +141,7 @@ class _Servers:
             if server.name not in self._target:
                 why = self._why_not_retire()
                 _retire(work, self._old, server, why, self._context, gone=self._sound)
-        if not ready and any(server.serves for server in self._target.values()):
+        if work.reload and not ready and any(s.serves or s.odd for s in self._target.values()):
             # All that should serve waits for the reload: until then, what served goes on.
             work.taking.clear()
             work.taken.clear()
@@ -170,7 +170,7 @@ class _Servers:
                 weight=server.weight,
                 maxconn=server.maxconn,
                 checked=server.has("check"),
-                agent=server.has("agent-check"),
+                agent=server.agent,
                 state=server.state,
                 again=again,
             )
@@ -230,7 +230,7 @@ class _Servers:
         """A backup server comes last at runtime; without allbackups the first one serves (measured)."""
         if not server.has("backup") or self._verdict.all_backups:
             return ""
-        backups = [s.name for s in self._target.values() if s.has("backup")]
+        backups = [s.name for s in self._target.values() if s.may_be_backup]
         kept = [n for n in backups if n in self._running]
         if backups[: len(kept)] != kept or backups.count(server.name) != 1:
             return "a backup server can only come last at runtime"
@@ -238,7 +238,7 @@ class _Servers:
 
     def _backup_again(self, server: Server) -> str:
         """A leftover comes back to the place in the order that it had."""
-        backups = [s for s in self._target.values() if s.has("backup")]
+        backups = [s for s in self._target.values() if s.may_be_backup]
         if not server.has("backup") or self._verdict.all_backups or len(backups) == 1:
             return ""
         return "a backup server can only come last at runtime"
@@ -268,7 +268,7 @@ class _Servers:
         why = self._verdict.change or ("" if self._sound else "its section changed")
         if old.place != new.place:
             why = why or self._why_not_move(new)
-        if old.weight != new.weight and new.has("agent-check"):
+        if old.weight != new.weight and new.agent:
             why = why or "an agent sets its weight"
         if old.maxconn != new.maxconn and new.has("minconn"):
             why = why or "`minconn` goes with its maxconn"
@@ -306,7 +306,7 @@ class _Servers:
             return
         ordered = self._verdict.ordered or (self._verdict.numbers and not self._numbered)
         if not self._verdict.all_backups:
-            backups = {n for n, s in self._target.items() if s.has("backup")}
+            backups = {n for n, s in self._target.items() if s.may_be_backup}
             ordered = ordered or [n for n in old if n in backups] != [
                 n for n in new if n in backups
             ]
@@ -348,7 +348,7 @@ def _retire(
         state=state,
         cause=cause,
         delete=context.capabilities.deletes and gone,
-        agent=server.has("agent-check"),
+        agent=server.agent,
         gone=gone,
     )
     work.early.append((step, server, told))
@@ -402,7 +402,7 @@ def _set(work: Work, backend: str, old: Server, new: Server) -> None:
 
 
 def _set_state(work: Work, backend: str, new: Server) -> None:
-    step = SetState(backend=backend, server=new.name, state=new.state, agent=new.has("agent-check"))
+    step = SetState(backend=backend, server=new.name, state=new.state, agent=new.agent)
     (work.giving if new.state is Admin.READY else work.taking).append(step)
 
 
@@ -413,5 +413,7 @@ def _other_than(leftover: Leftover, server: Server) -> str:
 
 
 def flat(server: Server) -> tuple[str, ...]:
-    """Give a server's options as a leftover keeps them."""
+    """Give a server's options as a leftover keeps them; no server has those of an odd one."""
+    if server.odd:
+        return ("(not understood)",)
     return tuple(word for pair in server.options for word in pair if word)

@@ -6,7 +6,7 @@ agree. It knows the words that tests use, and stops at any other.
 
 import copy
 import shlex
-from collections.abc import Callable
+
 from dataclasses import dataclass, field
 
 from confsync.domain.change import (
@@ -170,7 +170,7 @@ class HAProxy:
                 server = self.find(step.backend, step.server)
                 assert not server.gone
                 assert step.state is not Admin.READY
-                if ("agent-check" in server.options) is not step.agent:
+                if "agent-check" in server.options and not step.agent:
                     raise Refused("an agent would bring it back")
                 server.state, server.gone = step.state, step.gone
             case SetState():
@@ -248,7 +248,7 @@ class HAProxy:
 
 
 def _shown(proxy: Proxy, s: Server) -> tuple[object, ...]:
-    options = {k: v for k, v in s.options.items() if k not in {"init-addr"}}
+    options = {k: v for k, v in s.options.items() if k != "init-addr"}
     number = s.number if s.forced or proxy.by_number else None
     dynamic = s.loaded or "dynamic" not in proxy.last("cookie")
     alerts = s.loaded or not proxy.last("email-alert")
@@ -307,6 +307,3 @@ def _entries(content: str) -> list[tuple[str, str]]:
             key, value = line.split(None, 1)
             found.append((key, value.strip()))
     return found
-
-
-Watch = Callable[[HAProxy], None]

@@ -65,8 +65,19 @@ class Server:
 
     @property
     def serves(self) -> bool:
-        """Tell whether it takes ordinary requests when it is up."""
-        return self.state is Admin.READY and self.weight > 0 and not self.has("backup")
+        """Tell whether it surely takes ordinary requests when it is up."""
+        ready = self.state is Admin.READY and self.weight > 0
+        return ready and not self.odd and not self.has("backup")
+
+    @property
+    def agent(self) -> bool:
+        """Tell whether an agent is asked about it, or may be."""
+        return self.has("agent-check") or any("agent-check" in words for words in self.raw)
+
+    @property
+    def may_be_backup(self) -> bool:
+        """Tell whether it is a backup server, or may be one."""
+        return bool(self.odd) or self.has("backup")
 
     @property
     def words(self) -> Words:

@@ -197,9 +197,14 @@ class World:
                 self.disk = {f.destination: f.text for f in target.files}
                 assert self.plan(target) == NoChange()
             else:
-                later = self.plan(target)
-                assert not isinstance(later, NoChange | WritePlan)
-                assert not isinstance(later, RuntimePlan), later
+                for _ in range(4):  # what was done may make more possible
+                    later = self.plan(target)
+                    if not isinstance(later, RuntimePlan):
+                        break
+                    self.steps(later, target, goal)
+                if not isinstance(later, ReloadPlan):
+                    self.disk = {f.destination: f.text for f in target.files}
+                    assert self.running.state() == goal.state()
             return f"{type(plan).__name__} and reload"
         if isinstance(plan, NoChange | WritePlan):
             self.disk = {f.destination: f.text for f in target.files}
@@ -238,7 +243,9 @@ class World:
         for one in self.record.leftovers:
             kept = self.running.find(one.backend, one.server)
             assert kept.gone
-            assert (kept.address, kept.port, kept.weight) == (one.address, one.port, one.weight)
+            if one.address:
+                assert (kept.address, kept.port) == (one.address, one.port)
+                assert (kept.weight, kept.maxconn) == (one.weight, one.maxconn)
         gone = sum(s.gone for p in self.running.proxies.values() for s in p.servers)
         assert gone == len(self.record.leftovers)
 
@@ -246,10 +253,10 @@ class World:
 def test_plans_bring_what_runs_to_what_should_be(soak: Any, figures: Any) -> None:
     happened: Counter[str] = Counter()
 
-    @settings(max_examples=soak.n(500, 200_000))
+    @settings(max_examples=soak.n(150, 100_000))
     @given(st.integers(0, 2**64))
     def law(seed: int) -> None:
-        r = Random(seed)  # noqa: S311
+        r = Random(seed)
         capabilities = r.choice([OLD, NEW])
         config = configs(r)
         if load(files(config), capabilities) is None:
