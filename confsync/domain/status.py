@@ -71,7 +71,7 @@ class CycleReport:
     """One turn.
 
     `steps`: what is (or would be) done over HAProxy's socket, in words; `reload`: why it must load the
-    files anew (none: it need not). Where `waits`, that reload has not had its turn yet.
+    files anew (none: it need not). Where `waits`, that reload has not had its turn yet; `tried`: it was asked for.
     `stages`: milliseconds by stage. `diff`: unified, of all files, secrets masked. `revision`: names
     the set that should be. `exit_code`: as `once` gives it. `finished`: unix seconds.
     """
@@ -82,6 +82,7 @@ class CycleReport:
     steps: tuple[str, ...] = ()
     reload: tuple[str, ...] = ()
     waits: bool = False
+    tried: bool = False
     problems: tuple[Problem, ...] = ()
     holds: tuple[Hold, ...] = ()
     notes: tuple[str, ...] = ()

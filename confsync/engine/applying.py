@@ -80,6 +80,7 @@ class Applier:
             if not observed.running:
                 return Record(promoted=digests)
             return replace(record or Record(), promoted=digests)
+        draft.tried = True
         with draft.stage(Stage.APPLY):
             self.observed = await self._reload(observed)
         draft.outcome = Outcome.RELOADED

@@ -119,17 +119,19 @@ class Cycle:
             leftovers=options.upkeep.leftovers,
         )
         self.stepper = Stepper(main=options.main, store=store, state=state, runtime=runtime)
-        self.upkeep = runtime and Upkeep(
-            options=options.upkeep,
-            main=options.main,
-            outlook=self.outlook,
-            stepper=self.stepper,
-            store=store,
-            state=state,
-            target=target,
-            port=runtime,
-            clock=clock,
-        )
+        self.upkeep: Upkeep | None = None
+        if runtime is not None:
+            self.upkeep = Upkeep(
+                options=options.upkeep,
+                main=options.main,
+                outlook=self.outlook,
+                stepper=self.stepper,
+                store=store,
+                state=state,
+                target=target,
+                port=runtime,
+                clock=clock,
+            )
         self._saved: Record | None = None
         self._saving = asyncio.Lock()
         # The first turn that finds all in step ends a journal that a crash may have left.

@@ -29,6 +29,7 @@ class Draft:
         self.steps: tuple[str, ...] = ()
         self.reload: tuple[str, ...] = ()
         self.waits = False
+        self.tried = False
         self.problems: tuple[Problem, ...] = ()
         self.holds: tuple[Hold, ...] = ()
         self.notes: list[str] = []
@@ -94,6 +95,7 @@ class Draft:
             steps=tuple(mask(s) for s in self.steps),
             reload=tuple(mask(r) for r in self.reload),
             waits=self.waits,
+            tried=self.tried,
             problems=self.problems,
             holds=self.holds,
             notes=tuple(mask(n) for n in self.notes),
