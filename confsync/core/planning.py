@@ -185,6 +185,7 @@ class _Turn:
         self._around = around
         self._configs = around.configs or (main,)
         self._texts = loaded.texts or {}
+        self._known: dict[str, bool] = {}
         self._maps = {s.destination: s.text for s in loaded.steps if isinstance(s, ReplaceMap)}
 
     def plan(
@@ -216,10 +217,14 @@ class _Turn:
 
     def _changed(self, name: str) -> bool:
         """Tell whether what runs was made of another text of a file."""
-        file = self._target.get(name)
-        known = self._loaded.files or {}
-        running = digest(self._maps[name]) if name in self._maps else known.get(name)
-        return file is not None and running != digest(file.text)
+        if name not in self._known:
+            file = self._target.get(name)
+            if name in self._maps:
+                self._known[name] = file is not None and file.text != self._maps[name]
+            else:
+                runs = (self._loaded.files or {}).get(name)
+                self._known[name] = file is not None and runs != digest(file.text)
+        return self._known[name]
 
     def _compared(self) -> runtime.Comparison:
         replaced: list[tuple[ReplaceMap, str]] = []
@@ -302,7 +307,8 @@ class _Turn:
                 return None, None
             old.append(before)
             new.append(after)
-        return proxies.configuration(tuple(old)), proxies.configuration(tuple(new))
+        running = proxies.configuration(tuple(old))
+        return running, proxies.configuration(tuple(new), running)
 
     def _context(self, old: proxies.Configuration, new: proxies.Configuration) -> Context:
         @functools.cache

@@ -6,7 +6,6 @@ agree. It knows the words that tests use, and stops at any other.
 
 import copy
 import shlex
-
 from dataclasses import dataclass, field
 
 from confsync.domain.change import (
@@ -23,7 +22,17 @@ from confsync.domain.change import (
 
 SECTIONS = ("global", "defaults", "frontend", "backend", "listen", "peers")
 FLAGS = ("check", "check-ssl", "ssl", "backup", "agent-check", "send-proxy", "check-send-proxy")
-VALUED = ("inter", "rise", "verify", "cookie", "resolvers", "init-addr", "minconn", "port", "track")
+VALUED: tuple[str, ...] = (
+    "inter",
+    "rise",
+    "verify",
+    "cookie",
+    "resolvers",
+    "init-addr",
+    "minconn",
+    "port",
+    "track",
+)
 VALUED += ("agent-port", "on-marked-down", "observe")
 NOT_AT_RUNTIME = ("resolvers", "init-addr")
 HASHES = ("source", "uri")

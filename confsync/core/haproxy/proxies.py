@@ -7,6 +7,7 @@ one. Which changes need a reload is weighing.py's.
 """
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -88,22 +89,40 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """All sections of all files, by keyword, name and how many of these came before."""
+    """All sections of all files, by keyword, name and how many of these came before.
+
+    `pieces`: each file's text, cut into sections.
+    """
 
     proxies: dict[tuple[str, str, int], Proxy]
+    pieces: tuple[tuple[str, ...], ...] = field(repr=False)
 
 
-def configuration(texts: Sequence[str]) -> Configuration:
-    """Read files in the order in which HAProxy loads them."""
+@dataclass(frozen=True, slots=True)
+class _Hint:
+    """Pieces of texts that are nearly the same; it makes no difference to what is read."""
+
+    pieces: tuple[tuple[str, ...], ...] = field(compare=False)
+
+
+def configuration(texts: tuple[str, ...], like: Configuration | None = None) -> Configuration:
+    """Read files in the order in which HAProxy loads them. `like`: one that is nearly the same."""
+    return _configuration(texts, _Hint(like.pieces if like else ()))
+
+
+@functools.lru_cache(maxsize=4)
+def _configuration(texts: tuple[str, ...], hint: _Hint) -> Configuration:
     found: dict[tuple[str, str, int], Proxy] = {}
     seen: dict[tuple[str, str], int] = {}
     scope = _Scope()
-    for each in texts:
+    like: tuple[tuple[str, ...], ...] = (*hint.pieces, *itertools.repeat((), len(texts)))
+    pieces = tuple(tuple(text.chunks(t, like[n])) for n, t in enumerate(texts))
+    for each in pieces:
         for proxy in scope.read(each):
             pair = (proxy.section.keyword, proxy.section.name)
             seen[pair] = number = seen.get(pair, -1) + 1
             found[(*pair, number)] = proxy
-    return Configuration(proxies=found)
+    return Configuration(proxies=found, pieces=pieces)
 
 
 class _Scope:
@@ -113,9 +132,9 @@ class _Scope:
         self._last = Defaults()
         self._named: dict[str, Defaults] = {}
 
-    def read(self, each: str) -> Iterator[Proxy]:
+    def read(self, pieces: Sequence[str]) -> Iterator[Proxy]:
         depth = 0
-        for section in text.sections(each):
+        for section in text.read(pieces):
             inside = depth > 0
             depth, leaks = _depth(section.text, depth)
             doubt = IN_A_BLOCK if inside else "ends in an `.if` block" if leaks else ""

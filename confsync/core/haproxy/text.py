@@ -8,7 +8,7 @@ is read again. What a section means, with the defaults that it inherits, is prox
 import functools
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from confsync.core.haproxy.words import value, words
@@ -21,6 +21,7 @@ __all__ = [
     "binds",
     "chunks",
     "proxies",
+    "read",
     "section",
     "sections",
     "server_lines",
@@ -81,19 +82,49 @@ class Section:
     text: str = field(default="", compare=False, repr=False)
 
 
-def chunks(text: str) -> list[str]:
-    """Cut a text before each section's first line; joined, the pieces are the text."""
-    cuts = [0]
-    for match in _HEAD.finditer(text):
-        start = match.start()
+def chunks(text: str, like: Sequence[str] = ()) -> list[str]:
+    """Cut a text before each section's first line; joined, the pieces are the text.
+
+    `like`: the pieces of a text that is nearly the same. Where both are equal, from the front and from
+    the back, its pieces are taken as they are, and only what lies between is searched.
+    """
+    front: list[str] = []
+    start = 0
+    for piece in like:
+        if not text.startswith(piece, start):
+            break
+        front.append(piece)
+        start += len(piece)
+    if start == len(text):
+        return front
+    while front:  # what follows may be more of its last piece, even of that one's first line
+        last = front.pop()
+        start -= len(last)
+        if "\n" in last:
+            break
+    back: list[str] = []
+    end = len(text)
+    for piece in reversed(like[len(front) + 1 :]):
+        begin = end - len(piece)
+        if begin <= start or text[begin - 1] != "\n" or not text.startswith(piece, begin):
+            break
+        back.append(piece)
+        end = begin
+    return front + _cut(text, start, end) + back[::-1]
+
+
+def _cut(text: str, start: int, end: int) -> list[str]:
+    cuts = [start]
+    for match in _HEAD.finditer(text, start, end):
+        begin = match.start()
         if text[match.end() - 1] in "\"'\\":
-            end = text.find("\n", start)
-            first = words(text[start : end if end >= 0 else len(text)])[:1]
+            stop = text.find("\n", begin)
+            first = words(text[begin : stop if stop >= 0 else len(text)])[:1]
             if not first or value(first[0]) not in SECTION_KEYWORDS:
                 continue
-        if start:
-            cuts.append(start)
-    cuts.append(len(text))
+        if begin > start:
+            cuts.append(begin)
+    cuts.append(end)
     return [text[a:b] for a, b in itertools.pairwise(cuts) if a < b]
 
 
@@ -115,7 +146,12 @@ def section(chunk: str) -> Section:
 
 def sections(text: str) -> tuple[Section, ...]:
     """Split a text into its sections, in order; lines before the first one form a nameless section."""
-    found = [section(chunk) for chunk in chunks(text)]
+    return read(chunks(text))
+
+
+def read(pieces: Sequence[str]) -> tuple[Section, ...]:
+    """Read the pieces of a text."""
+    found = [section(piece) for piece in pieces]
     if found and not found[0].head and not found[0].lines:
         del found[0]
     return tuple(found)

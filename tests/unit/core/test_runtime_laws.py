@@ -197,11 +197,12 @@ class World:
                 self.disk = {f.destination: f.text for f in target.files}
                 assert self.plan(target) == NoChange()
             else:
-                for _ in range(4):  # what was done may make more possible
-                    later = self.plan(target)
-                    if not isinstance(later, RuntimePlan):
-                        break
+                later = self.plan(target)
+                rounds = 4  # what was done may make more possible
+                while isinstance(later, RuntimePlan) and rounds:
                     self.steps(later, target, goal)
+                    later, rounds = self.plan(target), rounds - 1
+                assert not isinstance(later, RuntimePlan)
                 if not isinstance(later, ReloadPlan):
                     self.disk = {f.destination: f.text for f in target.files}
                     assert self.running.state() == goal.state()
