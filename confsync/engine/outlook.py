@@ -183,8 +183,8 @@ class Outlook:
             plan = replace(plan, destinations=(), then=then)
         why = self.must or ("" if isinstance(plan, RuntimePlan) else self.wish)
         if self.unsure and not why:
-            if not known or isinstance(plan, NoChange | ReloadPlan):
-                return plan  # nothing was sent to this worker that matters
+            if not known or isinstance(plan, ReloadPlan):
+                return plan  # nothing was sent to this worker, or it goes
             if isinstance(plan, RuntimePlan) and not plan.destinations and plan.then is None:
                 return plan  # what was cut short is what should be: its steps are repeated
             why = "a change at runtime was cut short"
