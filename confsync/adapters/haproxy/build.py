@@ -44,7 +44,7 @@ async def ask(talk: Session, config: str, path: str) -> tuple[Capabilities | Non
         version=version,
         words=_words(words),
         deletes=release >= _SAFE,
-        waits="\n  wait {" in known,
+        waits="  wait {" in known,
         maps="prepare map " in known and "commit map " in known,
         dynamic_cookies=_dynamic_cookies(version),
         line=_line(config),
