@@ -14,12 +14,14 @@ from dataclasses import dataclass, field, replace
 from confsync.core import naming, runtime
 from confsync.core.haproxy import difference, maps, proxies, text, vocabulary
 from confsync.core.haproxy.servers import Server
-from confsync.core.serving import Cause, Context
+from confsync.core.serving import MAINTENANCE, Cause, Context
 from confsync.domain.change import (
+    Admin,
     NoChange,
     Plan,
     ReloadPlan,
     ReplaceMap,
+    RetireServer,
     RuntimePlan,
     Step,
     WritePlan,
@@ -196,6 +198,12 @@ class _Turn:
         reload = list(found.reload)
         if kept > most_leftovers and not reload:
             reload.append(f"{kept} retired servers that cannot be deleted: a reload ends them")
+        sooner = self._sooner()
+        found = replace(
+            found,
+            steps=(*found.steps, *(step for step, _ in sooner)),
+            reasons=(*found.reasons, *(why for _, why in sooner)),
+        )
         reasons = _bounded(list(found.reasons))
         then = ReloadPlan(destinations=stale, reasons=_bounded(reload)) if reload else None
         if found.steps:
@@ -214,6 +222,23 @@ class _Turn:
                 reasons=_only_on_disk(self._target, disk, stale, self._main, runs_so),
             )
         return NoChange()
+
+    def _sooner(self) -> list[tuple[RetireServer, str]]:
+        """End the drain of those that the registry no longer has in maintenance, but lost."""
+        if self._balancer is None:
+            return []
+        cause = _causes(self._balancer)
+        found = []
+        for one in self._loaded.leftovers:
+            if one.state is not Admin.DRAIN or one.cause != MAINTENANCE:
+                continue
+            now = cause(one.backend, Server(name=one.server, address=one.address, port=one.port))
+            if now != MAINTENANCE:
+                step = RetireServer(
+                    backend=one.backend, server=one.server, cause=now, delete=one.delete
+                )
+                found.append((step, f"backend {one.backend}: server {one.server} ({now})"))
+        return found
 
     def _changed(self, name: str) -> bool:
         """Tell whether what runs was made of another text of a file."""

@@ -3,9 +3,12 @@
 The numbers in the names are those of the list that the project began with.
 """
 
+from dataclasses import replace
+
 import pytest
 
-from confsync.core.planning import Surroundings
+from confsync.core import planning
+from confsync.core.planning import Loaded, Surroundings
 from confsync.domain.catalog import Status
 from confsync.domain.change import (
     AddServer,
@@ -21,7 +24,7 @@ from confsync.domain.change import (
     WritePlan,
 )
 from confsync.domain.running import Capabilities, Leftover
-from tests.fakes.runtime import MAIN, MAP, OLD, between, steps
+from tests.fakes.runtime import MAIN, MAP, NEW, OLD, again, between, files, loaded, steps
 
 HEAD = """global
     maxconn 100
@@ -549,3 +552,216 @@ def test_registry_s_words_decide_how_a_server_leaves() -> None:
     (step,) = steps(between(backend(cut, Y), backend(Y)))
     assert isinstance(step, RetireServer)
     assert step.state is Admin.DRAIN
+
+
+def test_a_drained_server_that_the_registry_loses_is_taken_out_at_once() -> None:
+    kept = Leftover(
+        backend="b",
+        server="y",
+        address="10.0.0.2",
+        port=80,
+        state=Admin.DRAIN,
+        cause="maintenance",
+        delete=True,
+    )
+    maintained = {"b": {"10.0.0.2:80": Status.MAINTENANCE}}
+    assert between(backend(X), backend(X), leftovers=(kept,), absent=maintained) == NoChange()
+    plan = between(backend(X), backend(X), leftovers=(kept,))
+    assert plan == RuntimePlan(
+        destinations=(),
+        steps=(RetireServer(backend="b", server="y", cause="deregistered", delete=True),),
+        reasons=("backend b: server y (deregistered)",),
+    )
+    for other in (replace(kept, cause="critical"), replace(kept, state=Admin.MAINT)):
+        assert between(backend(X), backend(X), leftovers=(other,)) == NoChange()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("    maxconn 5 minconn 2", "    maxconn 6 minconn 2", "`minconn` goes with its maxconn"),
+        ("    weight 5", "    weight 6", ""),
+        ("    maxconn 5", "    maxconn 6", ""),
+    ],
+)
+def test_values_change_in_place(before: str, after: str, told: str) -> None:
+    old, new = (X.replace("\n", f"{w}\n") for w in (before, after))
+    plan = between(backend(old), backend(new))
+    assert kinds(plan) == ([] if told else ["SetWeight" if "weight" in before else "SetMaxconn"])
+    if told:
+        assert reload_reasons(plan)[0].endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("    email-alert to a@b\n", "`email-alert` would not know an added server"),
+        ("    mode log\n", "`mode log` is not known to leave its servers alone"),
+        ("    disabled\n", "it is disabled"),
+        (
+            "    balance unheard-of\n",
+            "`balance unheard-of` is not known to leave its servers alone",
+        ),
+        ("    option unheard-of\n", "`option unheard-of` is not known to leave its servers alone"),
+        ("    option\n", "`option` is not known to leave its servers alone"),
+        ("    unheard-of 1\n", "`unheard-of` is not known to leave its servers alone"),
+        ('    "$V" 1\n', '`"$V"` is not known to leave its servers alone'),
+        (
+            "    .if 1\n    option allbackups\n    .endif\n",
+            "`option allbackups` stands in an `.if` block",
+        ),
+        ("    balance static-rr\n", "`balance static-rr` takes no change of servers at runtime"),
+    ],
+)
+def test_lines_that_forbid_an_addition(line: str, told: str) -> None:
+    assert reload_reasons(between(backend(line, X), backend(line, X, Y))) == (
+        f"backend b: server y added: {told}",
+    )
+    plan = between(backend(line, X, Y), backend(line, X))
+    assert kinds(plan) == ["RetireServer"]  # at once, in any section
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "    no option httpclose\n",
+        "    default option redispatch\n",
+        "    cookie S insert\n",
+        "    .notice hello\n",
+        "    hash-type consistent\n",
+        "    balance leastconn\n    mode tcp\n",
+        "    option tcp-check\n    tcp-check connect port 5\n",
+        "    no log\n",
+    ],
+)
+def test_lines_that_do_not(line: str) -> None:
+    assert kinds(between(backend(line, X), backend(line, X, Y))) == ["AddServer"]
+
+
+def test_sections_that_come_go_and_change_are_reloads_and_the_rest_is_done_at_once() -> None:
+    other = "backend c\n    server o 10.0.0.7:80 id 70007\n"
+    plan = between(backend(X), backend(X, Y) + other)
+    assert kinds(plan) == ["AddServer"]
+    assert reload_reasons(plan) == ("backend c added with 1 server",)
+    assert isinstance(plan, RuntimePlan)
+    assert plan.destinations == ()
+    assert plan.then is not None
+    assert plan.then.destinations == (MAIN,)
+    # What the registry took away is not asked until the reload, unless it only has a new name.
+    assert steps(between(backend(X) + other, backend(X))) == (
+        RetireServer(backend="c", server="o", gone=False),
+    )
+    assert (
+        steps(between(backend(X) + other, backend(X) + other.replace("backend c", "backend d")))
+        == ()
+    )
+    changed = between(backend(X, Y), backend("    balance leastconn\n", X))
+    assert steps(changed) == (RetireServer(backend="b", server="y", gone=False),)
+    assert reload_reasons(changed) == ("backend b: `balance leastconn` added",)
+    replaced = between(backend(X), backend("    balance leastconn\n", Y))
+    assert steps(replaced) == ()  # y waits for the reload, so x serves until then
+    for old, new in ((HEAD, HEAD.replace("100", "200")), (HEAD, HEAD + "frontend g\n")):
+        found = between(backend(X, head=old), backend(X, Y, head=new))
+        assert kinds(found) == ["AddServer"]
+        assert len(reload_reasons(found)) == 1
+    swapped = between(backend(X) + other, HEAD + other + f"backend b\n{X}")
+    assert reload_reasons(swapped) == ("the order of sections changed",)
+    defaults = between(backend(X), backend(X, head=HEAD.replace("connect 1s", "connect 2s")))
+    assert reload_reasons(defaults) == (
+        "defaults: `timeout connect 1s` removed",
+        "defaults: `timeout connect 2s` added",
+    )
+    weighed = X.replace("\n", " weight 3\n")
+    moved = between(backend(X), backend(weighed, head=HEAD + "defaults\n"))
+    assert reload_reasons(moved)[0] == "defaults added"
+
+
+def test_a_section_that_changed_otherwise_changes_no_server_at_runtime() -> None:
+    old = f"{HEAD}defaults\n    mode tcp\nbackend b\n{X}"
+    new = f"{HEAD}defaults\n    mode tcp\ndefaults\n    mode http\nbackend b\n"
+    heavier = X.replace("\n", " weight 3\n")
+    plan = between(old, new + heavier + Y)
+    assert steps(plan) == ()
+    assert reload_reasons(plan)[0] == "defaults added"
+
+
+def test_two_servers_of_one_name_are_left_to_haproxys_own_words() -> None:
+    plan = between(backend(X), backend(X, X))
+    assert reload_reasons(plan) == ("backend b: two servers have one name",)
+
+
+def test_templates_of_servers_change_by_a_reload_only() -> None:
+    line = "    server-template t 1-{} 10.0.0.1:80\n"
+    plan = between(backend(line.format(2)), backend(line.format(3)))
+    assert isinstance(plan, ReloadPlan)
+    same = backend(line.format(2), X)
+    assert kinds(between(same, same + Y)) == ["AddServer"]
+    check = "    default-server check\n"
+    moved = between(backend(check, line.format(2)), backend(line.format(2), check))
+    assert reload_reasons(moved) == ("backend b: what `server-template` lines make changed",)
+
+
+def test_a_long_line_is_not_cut() -> None:
+    small = Capabilities(version="3.2.1", line=60)
+    long = Y.replace("\n", f" sni str({'a' * 30})\n")
+    assert kinds(between(backend(X), backend(X, Y), capabilities=small)) == ["AddServer"]
+    (why,) = reload_reasons(between(backend(X), backend(X, long), capabilities=small))
+    assert why.endswith("its line is longer than HAProxy's socket takes")
+
+
+def test_what_the_build_says_of_its_words_counts() -> None:
+    line = Y.replace("\n", " check inter 2s\n")
+    for words, runtime in (({"check", "inter"}, True), ({"check"}, False)):
+        build = Capabilities(version="3.2.1", words=frozenset(words))
+        plan = between(backend(X), backend(X, line), capabilities=build)
+        assert isinstance(plan, RuntimePlan if runtime else ReloadPlan)
+
+
+def test_new_files_and_maps_that_cannot_be_said_are_reloads() -> None:
+    new = between(backend(X), backend(X), maps=("a b\n", "a \x01\n"))
+    assert new == ReloadPlan(destinations=(MAP,), reasons=(f"{MAP} changed",))
+    before, after = files(backend(X)), files(backend(X), "a b\n")
+    plan = planning.plan(after, {MAIN: backend(X)}, loaded(before), main=MAIN, capabilities=NEW)
+    assert plan == ReloadPlan(destinations=(MAP,), reasons=(f"{MAP} is new",))
+
+
+def test_without_the_loaded_text_nothing_is_compared() -> None:
+    config = files(backend(X))
+    unknown = Loaded(files={MAIN: "other"}, texts={})
+    plan = planning.plan(config, {MAIN: backend(X)}, unknown, main=MAIN, capabilities=NEW)
+    assert reload_reasons(plan) == ("what HAProxy has loaded is not known as a text",)
+    around = Surroundings(configs=("/x.cfg", MAIN))
+    assert isinstance(between(backend(X), backend(Y), around=around), ReloadPlan)
+
+
+def test_a_record_of_what_was_done_needs_nothing_more() -> None:
+    before, after = backend(X), backend(Y)
+    plan = between(before, after)
+    assert isinstance(plan, RuntimePlan)
+    known, later = again(before, after, plan)
+    assert later == NoChange()
+    assert known.steps == ()
+    (left,) = known.leftovers
+    assert (left.server, left.since, left.delete) == ("x", 1.0, True)
+    assert planning.deleted(known, "b", "x").leftovers == ()
+    assert planning.deleted(known, "b", "y").leftovers == (left,)
+    # With a reload to come, what was loaded is kept, and the steps beside it.
+    after += "backend c\n"
+    plan = between(before, after)
+    assert isinstance(plan, RuntimePlan)
+    known, later = again(before, after, plan)
+    assert known.steps == plan.steps
+    assert later == plan.then
+    back = between(before, before, steps=known.steps, leftovers=known.leftovers)
+    assert kinds(back) == ["AddServer", "RetireServer"]
+    assert [getattr(s, "again", None) for s in steps(back)] == [True, None]
+
+
+def test_maps_that_were_replaced_while_a_reload_waits_are_not_again() -> None:
+    done = ReplaceMap(destination=MAP, name=MAP, entries=(("c", "b"),), text="c b\n")
+    text = backend(X)
+    assert isinstance(
+        between(text, text, maps=("a b\n", "c b\n"), steps=(done,)), WritePlan | NoChange
+    )
+    plan = between(text, text, maps=("a b\n", "a b\n"), steps=(done,))
+    assert kinds(plan) == ["ReplaceMap"]
