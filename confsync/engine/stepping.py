@@ -83,13 +83,17 @@ class Stepper:
         self.hands = Hands()
         self.counts = Counts()
         self.added_at: float | None = None
+        self._seeded = False
         self.sending = False
         """The state says that steps are being sent."""
         self.unproven: RenderedConfig | None = None
         """Live, and not checked as it is."""
 
     def seed(self, config: RenderedConfig, view: View, record: Record | None) -> None:
-        """Take what HAProxy loaded as passed, while nothing else is known."""
+        """Take what HAProxy loaded as passed, once: what is refused later is not trusted again."""
+        if self._seeded:
+            return
+        self._seeded = True
         if record is None or not view.observed.same_worker(record) or record.steps:
             return
         files = tuple(replace(f, text=record.text.get(f.destination, "")) for f in config.files)

@@ -256,7 +256,8 @@ class Upkeep:
     def _due_reload(self) -> News:
         """Ask for a turn where leftovers are too many, or servers of the file are better ones."""
         record, view = self.ours, self._outlook.view
-        assert record is not None
+        if record is None:
+            return News()  # a reload is asked for already
         kept = sum(not one.delete for one in record.leftovers)
         if kept > self._options.leftovers:
             return News(wanted=("too many retired servers",))
@@ -274,8 +275,12 @@ class Upkeep:
 
     # What others did
 
-    async def _audited(self, *, now: bool = False) -> News:
-        if not self._options.audit or (not now and time.monotonic() < self._audit_at):
+    def audit_soon(self) -> None:
+        """Have the next chores audit."""
+        self._audit_at = float("-inf")
+
+    async def _audited(self) -> News:
+        if not self._options.audit or time.monotonic() < self._audit_at:
             return News()
         self._audit_at = time.monotonic() + self._options.audit
         drifts = await self._port.audit(self.expected(), self._seen())
