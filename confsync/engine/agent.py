@@ -87,6 +87,7 @@ class Agent:
         self._holdoff = Holdoff(options.pace)
         self._fast = Holdoff(options.fast) if options.fast and cycle.upkeep else None
         self._busy = asyncio.Lock()
+        self._reload_waits = False
         self._background = Background(cycle, self._busy, telemetry, self._mailbox.poke)
         self._busy_since: float | None = None
         self._turn_began = 0.0
@@ -239,8 +240,10 @@ class Agent:
             self._fast.changed(now)
 
     def _begins(self) -> tuple[float | None, ...]:
-        """Tell when to work on changes: in the lane of reloads, and in the fast one."""
-        return self._holdoff.begin(), self._fast.begin() if self._fast else None
+        """Tell when to work on changes: all go the fast lane first, where there is one."""
+        if self._fast is None:
+            return (self._holdoff.begin(),)
+        return self._fast.begin(), self._holdoff.begin() if self._reload_waits else None
 
     def _pause(self, now: float) -> float | None:
         times = [*self._begins(), self.retry_at, self._resync_at]
@@ -275,12 +278,14 @@ class Agent:
                 self._busy_since = None
 
     def _acted(self, now: float, *, reloaded: bool) -> None:
+        self._reload_waits = False
         self._holdoff.acted(now, reloaded=reloaded)
         if self._fast is not None:
             self._fast.acted(now, reloaded=True)
 
     def _waits(self, now: float) -> None:
         """Leave a reload to its own lane; what could be done at runtime is done."""
+        self._reload_waits = True
         if self._holdoff.oldest is None:
             self._holdoff.changed(now)
         if self._fast is not None:
@@ -362,8 +367,7 @@ class Agent:
             self._reasons.extend(report.why.split("; "))
             self._carried = (*self._carried, *report.notes)
             self._telemetry.cycle(report, news=False)
-            if self._fast is not None:
-                self._fast.acted(time.monotonic(), reloaded=True)
+            self._waits(time.monotonic())
             return
         report = replace(report, notes=tuple(dict.fromkeys((*self._carried, *report.notes))))
         self._carried = ()

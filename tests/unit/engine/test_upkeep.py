@@ -256,7 +256,7 @@ async def test_hands_survive_a_restart_and_a_reload_by_others(here: Kept) -> Non
     assert here.haproxy.table[one].state is Admin.MAINT
     here.state.values["hands"] = [{"backend": 3}]
     here.restarted()
-    assert here.cycle.stepper.hands.found == ()
+    assert not here.cycle.stepper.hands.found
 
 
 async def test_a_weight_that_is_held_stays_and_a_server_that_leaves_is_forgotten(
@@ -274,7 +274,7 @@ async def test_a_weight_that_is_held_stays_and_a_server_that_leaves_is_forgotten
     assert len(here.cycle.stepper.hands.found) == 1
     gone = replace(web, instances=heavier[1:])
     await here.swift(Catalog(services=(seen.services[0], gone)))
-    assert here.cycle.stepper.hands.found == ()
+    assert not here.cycle.stepper.hands.found
 
 
 async def test_an_operators_hand_is_repaired_where_the_settings_say_so(here: Kept) -> None:
