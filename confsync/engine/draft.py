@@ -86,7 +86,7 @@ class Draft:
             code = self._error.exit_code
         elif self.holds:
             code = HELD_EXIT
-        elif self.outcome in {Outcome.WOULD_CHANGE, Outcome.PAUSED}:
+        elif self.waits or self.outcome in {Outcome.WOULD_CHANGE, Outcome.PAUSED}:
             code = WOULD_CHANGE_EXIT
         return CycleReport(
             outcome=self.outcome,
