@@ -92,8 +92,6 @@ def compare(
             work.reload.append(f"{new.title} changed, and it {new.doubt or old.doubt}")
         return work
     work.reload += difference.line_changes(old.section, new.section, _ABOUT_SERVERS)
-    if not work.reload and old.own != new.own:
-        work.reload.append(f"{new.title}: the order of lines changed")
     if not work.reload and old.templates != new.templates:
         work.reload.append(f"{new.title}: what `server-template` lines make changed")
     sound = not work.reload and old.defaults.others == new.defaults.others

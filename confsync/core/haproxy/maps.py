@@ -19,7 +19,7 @@ _BLANKS = re.compile(r"[ \t]")
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=8)
 def entries(content: str) -> Entries | None:
     """Read a map file; None when it holds what cannot be said over the socket."""
     found = []

@@ -5,10 +5,10 @@ changed. Every absolute path in a word counts, whatever stands before it (one th
 adapter's to see), and of relative ones those behind words that are known to name a file.
 """
 
-import functools
 import re
 
 from confsync.core.haproxy import text
+from confsync.core.haproxy.remembering import Remembered
 from confsync.core.haproxy.words import value
 
 
@@ -34,12 +34,15 @@ def paths(configs: tuple[str, ...]) -> tuple[str, ...]:
     """List the paths that configurations name, sorted; a relative one is relative to HAProxy's own."""
     found: set[str] = set()
     for config in configs:
-        for chunk in text.chunks(config):
-            found |= _of(chunk)
+        pieces = text.chunks(config)
+        _of.expect(len(pieces))
+        text.section.expect(len(pieces))
+        for piece in pieces:
+            found |= _of(piece)
     return tuple(sorted(found))
 
 
-@functools.lru_cache(maxsize=65_536)
+@Remembered
 def _of(chunk: str) -> frozenset[str]:
     if not ("/" in chunk or "map" in chunk or "file" in chunk or "crt" in chunk or "-f" in chunk):
         return frozenset()

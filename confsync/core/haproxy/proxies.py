@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from confsync.core.haproxy import servers, text
+from confsync.core.haproxy.remembering import Remembered
 from confsync.core.haproxy.servers import Server, Words
 from confsync.core.haproxy.text import Section
 from confsync.core.haproxy.words import value
@@ -117,11 +118,15 @@ def _configuration(texts: tuple[str, ...], hint: _Hint) -> Configuration:
     scope = _Scope()
     like: tuple[tuple[str, ...], ...] = (*hint.pieces, *itertools.repeat((), len(texts)))
     pieces = tuple(tuple(text.chunks(t, like[n])) for n, t in enumerate(texts))
+    count = sum(map(len, pieces))
+    for kept in (text.section, _blocks, _proxy, named_servers):
+        kept.expect(count)
     for each in pieces:
         for proxy in scope.read(each):
             pair = (proxy.section.keyword, proxy.section.name)
             seen[pair] = number = seen.get(pair, -1) + 1
             found[(*pair, number)] = proxy
+    servers.read.expect(sum(len(proxy.servers) for proxy in found.values()))
     return Configuration(proxies=found, pieces=pieces)
 
 
@@ -171,20 +176,23 @@ class _Scope:
         return self._last, f"begins with `{' '.join(said)}`, which cannot be followed"
 
 
-@functools.lru_cache(maxsize=65_536)
 def _depth(chunk: str, depth: int) -> tuple[int, bool]:
     """Follow `.if` blocks through a section: the depth behind it, and whether it is not its own."""
-    if "." not in chunk and depth == 0:
-        return 0, False
-    start = lowest = depth
-    for words in text.section(chunk).lines if depth or ".if" in chunk or ".e" in chunk else ():
+    after, lowest = _blocks(chunk)
+    return max(depth + after, 0), after != 0 or lowest < 0
+
+
+@Remembered
+def _blocks(chunk: str) -> tuple[int, int]:
+    """Count a section's `.if` less its `.endif`: at its end, and at the lowest."""
+    depth = lowest = 0
+    for words in text.section(chunk).lines:
         first = value(words[0])
         depth += (first == ".if") - (first == ".endif")
         lowest = min(lowest, depth)
-    return max(depth, 0), depth != start or lowest < start
+    return depth, lowest
 
 
-@functools.lru_cache(maxsize=65_536)
 def _lines(chunk: str) -> tuple[Line, ...]:
     """List a section's lines, each with the directives that it hangs on."""
     blocks: list[list[Words]] = []
@@ -203,7 +211,7 @@ def _lines(chunk: str) -> tuple[Line, ...]:
     return tuple(found)
 
 
-@functools.lru_cache(maxsize=65_536)
+@Remembered
 def _proxy(chunk: str, defaults: Defaults, doubt: str) -> Proxy:
     section = text.section(chunk)
     lines = _lines(chunk)
@@ -246,7 +254,7 @@ def _server(line: Line, said: tuple[Words, ...], blocks: tuple[Words, ...]) -> S
     return Server(name=found.name, odd=odd, raw=raw)
 
 
-@functools.lru_cache(maxsize=65_536)
+@Remembered
 def named_servers(chunk: str) -> tuple[frozenset[str], frozenset[str]]:
     """List the servers that a section's lines name: all of them, and those that others `track`.
 

@@ -5,13 +5,13 @@ parser would give it is written out here. Whatever could not be read to the last
 stay as it is, and any change to it is a reload.
 """
 
-import functools
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from confsync.core.haproxy import vocabulary
+from confsync.core.haproxy.remembering import Remembered
 from confsync.core.haproxy.vocabulary import Effect
 from confsync.core.haproxy.words import value
 from confsync.domain.change import AddServer, Admin
@@ -98,7 +98,7 @@ def added(step: AddServer) -> Server:
     return replace(found, state=step.state)
 
 
-@functools.lru_cache(maxsize=65_536)
+@Remembered
 def read(line: Words, defaults: tuple[Words, ...]) -> Server:
     """Read a server line behind its `default-server` lines (their words, without the keyword)."""
     name = value(line[1]) if len(line) > 1 else None

@@ -5,12 +5,12 @@ safe side. A section is parsed once for its text, so that of a large configurati
 is read again. What a section means, with the defaults that it inherits, is proxies.py's.
 """
 
-import functools
 import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from confsync.core.haproxy.remembering import Remembered
 from confsync.core.haproxy.words import value, words
 
 __all__ = [
@@ -54,9 +54,6 @@ SECTION_KEYWORDS = frozenset(
 )
 _ELSEWHERE = frozenset({"namespace", "transparent"})
 PROXY_KEYWORDS = frozenset({"frontend", "backend", "listen", "defaults"})
-
-_REMEMBERED = 65_536
-"""Sections and lines whose words are kept: two generations of a large configuration."""
 
 _PORT = re.compile(r"\A[0-9]{1,5}\Z")
 _ODD = re.compile(r"""["'\\$]""")
@@ -128,7 +125,7 @@ def _cut(text: str, start: int, end: int) -> list[str]:
     return [text[a:b] for a, b in itertools.pairwise(cuts) if a < b]
 
 
-@functools.lru_cache(maxsize=_REMEMBERED)
+@Remembered
 def section(chunk: str) -> Section:
     """Read one piece of `chunks`."""
     lines = [parts for line in chunk.split("\n") if (parts := words(line))]

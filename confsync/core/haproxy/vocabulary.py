@@ -123,10 +123,11 @@ def addable(word: str, capabilities: Capabilities, release: Release) -> bool:
 HARMLESS = _words(
     """acl backlog bind capture clitcpka-cnt clitcpka-idle clitcpka-intvl compression declare
     default_backend description enabled error-log-format errorfile errorfiles errorloc errorloc302
-    errorloc303 filter force-be-switch force-persist fullconn guid hash-balance-factor
-    http-after-response http-check http-error http-request http-response http-reuse
-    http-send-name-header id ignore-persist load-server-state-from-file log log-format log-format-sd
-    log-steps log-tag max-keep-alive-queue max-session-srv-conns maxconn monitor monitor-uri persist
+    errorloc303 external-check filter force-be-switch force-persist fullconn guid
+    hash-balance-factor hash-preserve-affinity http-after-response http-check http-error
+    http-request http-response http-reuse http-send-name-header id ignore-persist
+    load-server-state-from-file log log-format log-format-sd log-steps log-tag
+    max-keep-alive-queue max-session-srv-conns maxconn monitor monitor-uri persist quic-initial
     rate-limit redirect retries retry-on server-state-file-name source srvtcpka-cnt srvtcpka-idle
     srvtcpka-intvl stats stick-table tcp-check tcp-request tcp-response timeout unique-id-format
     unique-id-header use-server use_backend"""

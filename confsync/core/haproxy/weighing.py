@@ -33,10 +33,7 @@ class Verdict:
 
 
 def weigh(proxy: Proxy, capabilities: Capabilities, release: vocabulary.Release) -> Verdict:
-    """Weigh all lines that count in a proxy, inherited ones first."""
-    if proxy.doubt:
-        why = f"the section {proxy.doubt}"
-        return Verdict(add=why, change=why, retire=why, move=why, ordered=True)
+    """Weigh all lines that count in a proxy that is not doubtful, inherited ones first."""
     found = _Weights()
     for line in (*proxy.defaults.others, *proxy.own):
         found.take(line, capabilities)
