@@ -141,14 +141,6 @@ class Runtime(Protocol):
         Raises TargetError when it cannot be known now.
         """
 
-    async def around(
-        self, main: str, config: RenderedConfig, observed: Observed
-    ) -> Surroundings | None:
-        """Tell what HAProxy loads beside the set (None: that cannot be known, so nothing is safe).
-
-        Cheap while nothing changed: it is asked for by each turn.
-        """
-
     async def apply(self, steps: tuple[Step, ...], before: Observed) -> Applied:
         """Do steps in order, judge each answer, and read back what they made.
 
@@ -168,6 +160,18 @@ class Runtime(Protocol):
         """Compare all servers with what they should be. Raises TargetError.
 
         HAProxy's own health, and the weight and drain that an agent check sets, are no drift.
+        """
+
+
+class Surveyor(Protocol):
+    """Who knows what a running HAProxy loads beside what is rendered."""
+
+    async def around(
+        self, main: str, config: RenderedConfig, observed: Observed
+    ) -> Surroundings | None:
+        """Tell what HAProxy loads beside the set (None: that cannot be known, so nothing is safe).
+
+        Cheap while nothing changed: it is asked for by each turn.
         """
 
 

@@ -35,6 +35,7 @@ from confsync.ports import (
     Runtime,
     Stager,
     StateStore,
+    Surveyor,
     Target,
 )
 
@@ -88,11 +89,12 @@ class Cycle:
         renderer: Renders,
         is_local: Callable[[str], bool],
         runtime: Runtime | None = None,
+        surveyor: Surveyor | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`scratch`: a store that stages elsewhere, for turns that change nothing.
 
-        `runtime` None: every change is a reload.
+        `runtime` or `surveyor` None: every change is a reload.
         """
         self._options = options
         self.guard = guarding.Guard(
@@ -116,6 +118,7 @@ class Cycle:
             state=state,
             target=target,
             runtime=runtime,
+            surveyor=surveyor,
             leftovers=options.upkeep.leftovers,
         )
         self.stepper = Stepper(main=options.main, store=store, state=state, runtime=runtime)

@@ -18,7 +18,7 @@ from confsync.domain.running import Capabilities, Observed, Record, ServerState
 from confsync.engine.draft import Draft
 from confsync.engine.offloop import touch, work
 from confsync.errors import TargetError
-from confsync.ports import ConfigStore, Runtime, StateStore, Target
+from confsync.ports import ConfigStore, Runtime, StateStore, Surveyor, Target
 
 LOADING = 5.0
 """Seconds that a turn waits for a reload that is under way."""
@@ -59,6 +59,7 @@ class Outlook:
         state: StateStore,
         target: Target,
         runtime: Runtime | None,
+        surveyor: Surveyor | None,
         leftovers: int,
     ) -> None:
         self._main = main
@@ -66,6 +67,7 @@ class Outlook:
         self._state = state
         self._target = target
         self._runtime = runtime
+        self._surveyor = surveyor
         self._leftovers = leftovers
         self._observed: Observed | None = None
         self._seen_at = float("-inf")
@@ -164,10 +166,15 @@ class Outlook:
         self, config: RenderedConfig, observed: Observed, draft: Draft
     ) -> tuple[Capabilities | None, Surroundings | None]:
         """Ask what HAProxy can be told; without knowing all that it loads, it is told nothing."""
-        if self._runtime is None or not observed.running or observed.loading:
+        if (
+            self._runtime is None
+            or self._surveyor is None
+            or not observed.running
+            or observed.loading
+        ):
             return None, None
         try:
-            around = await self._runtime.around(self._main, config, observed)
+            around = await self._surveyor.around(self._main, config, observed)
             if around is None:
                 return None, None
             return await self._runtime.capabilities(observed), around

@@ -25,9 +25,9 @@ from confsync.domain.catalog import Catalog, Status
 from confsync.domain.rendered import TemplateSet
 from confsync.domain.running import Record
 from confsync.domain.status import CycleReport
-from confsync.engine import cycle, guarding
+from confsync.engine import cycle, guarding, outlook, upkeep
 from confsync.errors import Unavailable
-from confsync.ports import Discoverer, Target
+from confsync.ports import Discoverer, Runtime, Surveyor, Target
 from confsync.settings.load import Loaded
 from confsync.settings.model import (
     ConsulSource,
@@ -129,7 +129,16 @@ def discoverer(source: ConsulSource | FileSource) -> Discoverer:
     )
 
 
-def target(settings: Settings) -> Target:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """The way to the running HAProxy; `runtime`, `surveyor` None: every change is a reload."""
+
+    target: Target
+    runtime: Runtime | None = None
+    surveyor: Surveyor | None = None
+
+
+def target(settings: Settings) -> Reached:
     """Build the way to the running HAProxy."""
     chosen = settings.target
     options = SocketOptions(
@@ -144,12 +153,24 @@ def target(settings: Settings) -> Target:
         from confsync.adapters.systemd import systemctl, unit  # noqa: PLC0415
 
         manager = systemctl.Systemctl(chosen.unit)
-        return unit.SystemdTarget(
+        inner = SocketTarget(options, master_pid=manager.main_pid)
+        outer: Target = unit.SystemdTarget(
             unit.SystemdOptions(unit=chosen.unit, timeout=settings.reload.timeout),
-            SocketTarget(options, master_pid=manager.main_pid),
+            inner,
             systemctl=manager,
         )
-    return SocketTarget(options)
+    else:
+        outer = inner = SocketTarget(options)
+    if not settings.runtime.enabled:
+        return Reached(target=outer)
+    from confsync.adapters.haproxy.runtime import SocketRuntime  # noqa: PLC0415
+    from confsync.adapters.haproxy.surroundings import Surveyor as Surroundings  # noqa: PLC0415
+
+    return Reached(
+        target=outer,
+        runtime=SocketRuntime(options, closed=settings.runtime.closed_until_checked),
+        surveyor=Surroundings(inner.command),
+    )
 
 
 def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
@@ -177,6 +198,7 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
     )
     state = StateDirectory(directory)
     source, reached = discoverer(settings.source), target(settings)
+    runtime, retire = settings.runtime, settings.retire
     guard = settings.guard
     return Parts(
         settings=settings,
@@ -184,13 +206,20 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
         templates=templates,
         renderer=renderer,
         discoverer=source,
-        target=reached,
+        target=reached.target,
         store=store,
         state=state,
         cycle=cycle.Cycle(
             options=cycle.Options(
                 main=main,
                 placement=where,
+                upkeep=upkeep.Options(
+                    drain=retire.drain,
+                    leftovers=retire.leftovers,
+                    audit=runtime.audit,
+                    settle=runtime.settle,
+                    operator=runtime.operator,
+                ),
                 guard=guarding.Options(
                     selection=_selection(settings.source),
                     served=frozenset(Status(s) for s in settings.source.status),
@@ -206,9 +235,11 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
             store=store,
             scratch=ScratchStore(anywhere=anywhere or where.mirrored),
             state=state,
-            target=reached,
+            target=reached.target,
             renderer=renderer,
             is_local=is_local,
+            runtime=reached.runtime,
+            surveyor=reached.surveyor,
         ),
     )
 
@@ -270,6 +301,9 @@ def claimed(made: Parts) -> Iterator[tuple[str, ...]]:
             # What a crash left promoted is confsync's own hand, not a foreign one.
             record = made.state.load_record() or Record()
             made.state.save_record(replace(record, promoted={**record.promoted, **found.promoted}))
+            if any(record.files.get(name, told) != told for name, told in found.promoted.items()):
+                # Steps to that set may have been sent, and no record tells of them.
+                made.state.save(outlook.SENDING, True)
         yield found.notes
 
 

@@ -14,6 +14,7 @@ from confsync import errors, faults
 from confsync.adapters.haproxy import check, cli, listening, observer, process, show
 from confsync.adapters.haproxy.options import SocketOptions
 from confsync.core.haproxy import verdict
+from confsync.core.haproxy.command import MasterCommand
 from confsync.domain.running import Observed, ServerState
 from confsync.ports import Staged, Wire
 
@@ -100,6 +101,13 @@ class SocketTarget:
         if probing is not None and (refused := await probing) is not None:
             raise refused
         return said + notes
+
+    async def command(self) -> MasterCommand | None:
+        """Tell how the running master was started (None: it cannot be seen from here)."""
+        pid = self._observer.master.peer
+        if not pid and self._find_master is not None:
+            pid = await self._find_master()
+        return process.read(pid) if pid else None
 
     async def ready(self, before: Observed) -> None:
         """Raise what keeps us from the master's socket: without it nothing is to be promoted."""

@@ -51,6 +51,7 @@ class Here:
                 renderer=world.Renderer(),
                 is_local=lambda _: False,
                 runtime=self.socket,
+                surveyor=self.socket,
             ),
             discoverer=self.registry,
             target=self.haproxy,

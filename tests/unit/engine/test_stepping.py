@@ -47,6 +47,7 @@ class World:
             renderer=self.renderer,
             is_local=lambda _: False,
             runtime=self.socket,
+            surveyor=self.socket,
             clock=lambda: self.now,
         )
         self.cycle.restore()
