@@ -303,6 +303,10 @@ def test_10_a_tracked_server_takes_its_trackers_along() -> None:
             ("    .if 1\n    balance source\n    .endif\n", X),
             ("    .if 1\n    balance source\n    .endif\n", X, Y),
         ),
+        (
+            ("    .if 1\n    balance leastconn\n    .endif\n", X),
+            ("    .if 1\n    balance leastconn\n    .endif\n", X, Y),
+        ),
         ((X,), (X, '    server y "${ADDRESS}":80\n')),
         ((X,), (X, '    server y 10.0.0.2:80 weight "$W"\n')),
         ((X,), (X, '    server "${NAME}" 10.0.0.2:80\n')),
@@ -376,6 +380,7 @@ def test_14_a_checked_server_that_moves_is_down_until_its_check_passes() -> None
         ("", "check", "`check` can't be changed at runtime"),
         ("ssl verify none", "", "`ssl`, `verify` can't be changed at runtime"),
         ("resolvers r", "resolvers s", "resolvers r -> s can't be changed at runtime"),
+        ("", "id 70009", "id 70001 -> 70009"),
     ],
 )
 def test_15_another_option_of_a_server_is_a_reload(before: str, after: str, told: str) -> None:
@@ -439,6 +444,25 @@ def test_18_a_leftover_is_taken_up_again_when_its_options_are_equal() -> None:
     (step,) = steps(between(backend(X), backend(X, elsewhere), leftovers=(kept,)))
     assert isinstance(step, AddServer)
     assert (step.again, step.address, step.weight, step.maxconn) == (True, "10.0.0.3", 5, 3)
+
+
+def test_18_a_backup_comes_back_to_its_old_place_in_the_order() -> None:
+    kept = Leftover(
+        backend="b",
+        server="y",
+        address="10.0.0.2",
+        port=80,
+        server_id=70002,
+        options=("backup",),
+    )
+    backup, other = (line.replace("\n", " backup\n") for line in (Y, X))
+    alone = between(backend(), backend(backup), leftovers=(kept,))
+    assert kinds(alone) == ["AddServer"]
+    (why,) = reload_reasons(between(backend(other), backend(other, backup), leftovers=(kept,)))
+    assert why.endswith("a backup server can only come last at runtime")
+    every = "    option allbackups\n"
+    plan = between(backend(every, other), backend(every, other, backup), leftovers=(kept,))
+    assert kinds(plan) == ["AddServer"]
 
 
 def test_18_leftovers_that_cannot_be_deleted_are_ended_by_a_reload() -> None:

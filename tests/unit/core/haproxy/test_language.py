@@ -136,6 +136,21 @@ def test_pieces_are_the_same_however_they_are_found(lines: list[str], at: int, e
             assert text.chunks(before, text.chunks(changed)) == text.chunks(before)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("backend a\nglobal", "backend a\nglobalx\n"),
+        ("backend a\nglobal", "backend a\nglobalx\nbackend b\n"),
+        ("a\nbackend b\n", "xbackend b\n"),
+        ("backend a\nbackend b\n", "backend a backend b\n"),
+        ("backend a\n", "x\nbackend a\n"),
+        ("", "backend a\n"),
+    ],
+)
+def test_pieces_that_fit_by_chance_are_not_taken(before: str, after: str) -> None:
+    assert text.chunks(after, text.chunks(before)) == text.chunks(after)
+
+
 def test_quoted_and_escaped_keywords_begin_sections() -> None:
     found = text.sections('"backend" a\n mode tcp\nback\\x65nd b\n"x" y\n"$V" z\n')
     assert [(s.keyword, s.name) for s in found] == [("backend", "a"), ("backend", "b")]
