@@ -7,8 +7,9 @@ its end, and a turn for it.
 import asyncio
 from collections.abc import Callable
 
+from confsync.engine.auditing import News
 from confsync.engine.cycle import Cycle
-from confsync.engine.upkeep import News, Upkeep
+from confsync.engine.upkeep import Upkeep
 from confsync.errors import ConfsyncError
 from confsync.ports import Telemetry
 

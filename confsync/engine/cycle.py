@@ -20,12 +20,12 @@ from confsync.domain.running import Observed, Record
 from confsync.domain.status import CycleReport, Outcome, Stage
 from confsync.engine import guarding
 from confsync.engine.applying import Applier, Gate
+from confsync.engine.auditing import Options as UpkeepOptions
 from confsync.engine.draft import Draft, unified
 from confsync.engine.keeping import keep
 from confsync.engine.modelling import Modeller
 from confsync.engine.outlook import Outlook, View
 from confsync.engine.stepping import Stepper
-from confsync.engine.upkeep import Options as UpkeepOptions
 from confsync.engine.upkeep import Upkeep
 from confsync.errors import CheckRejected, ConfsyncError, NotOurs
 from confsync.ports import (
@@ -292,7 +292,7 @@ class Cycle:
     ) -> None:
         """Check and write; have HAProxy load it where that is planned."""
         if self.upkeep and isinstance(plan, ReloadPlan):
-            await self.upkeep.before_a_load()
+            await self.upkeep.auditor.before_a_load()
         if self.stepper.unproven is not None and not self.outlook.must:
             # What runs is what a failed reload must go back to.
             await self._record_it(draft)
@@ -323,7 +323,7 @@ class Cycle:
         self.stepper.unproven = None
         self.stepper.shapes.passed(config, view.configs(self._options.main))
         if self.upkeep and applier.observed is not None:
-            draft.note(*await self.upkeep.loaded())
+            draft.note(*await self.upkeep.auditor.loaded())
         await self._record_it(draft)
 
     async def _proven(self, draft: Draft) -> None:

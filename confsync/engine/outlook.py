@@ -96,6 +96,19 @@ class Outlook:
     def observed(self, observed: Observed | None) -> None:
         self._observed, self._seen_at = observed, time.monotonic()
 
+    @property
+    def ours(self) -> Record | None:
+        """The record, as long as the worker that was seen last is the one that it names."""
+        record, seen = self.record, self._observed
+        if record is None or seen is None or not seen.running or seen.loading or self.must:
+            return None
+        return record if seen.same_worker(record) else None
+
+    def seen(self) -> Observed:
+        """Give what was seen last, where something was."""
+        assert self._observed is not None
+        return self._observed
+
     async def plan(
         self, config: RenderedConfig, balancer: LoadBalancer, draft: Draft, *, swift: bool
     ) -> View:

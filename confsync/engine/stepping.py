@@ -10,19 +10,18 @@ from dataclasses import dataclass, replace
 
 from confsync import faults
 from confsync.core import planning
-from confsync.domain.change import AddServer, ReplaceMap, RuntimePlan, SetWeight, Step
+from confsync.domain.change import AddServer, RuntimePlan, Step
 from confsync.domain.rendered import RenderedConfig
-from confsync.domain.running import Applied, Drift, Expected, Leftover, Observed, Record
+from confsync.domain.running import Applied, Leftover, Observed, Record
 from confsync.domain.status import Outcome, Stage
 from confsync.engine.applying import Applier
 from confsync.engine.draft import Draft
+from confsync.engine.hands import Hands
 from confsync.engine.offloop import touch
 from confsync.engine.outlook import SENDING, View
 from confsync.engine.shapes import Shapes
 from confsync.errors import StateError
 from confsync.ports import ConfigStore, Runtime, StateStore
-
-Place = tuple[str, str]
 
 
 @dataclass(slots=True)
@@ -33,40 +32,6 @@ class Counts:
     repaired: int = 0
     collected: int = 0
     doubts: int = 0
-
-
-@dataclass(slots=True)
-class Hands:
-    """What operators changed over HAProxy's socket, and is left to them: as the audit found it."""
-
-    found: tuple[Drift, ...] = ()
-
-    def weighed(self) -> frozenset[Place]:
-        """Name the servers whose weight is held by hand."""
-        return frozenset((d.backend, d.server) for d in self.found if isinstance(d.hand, SetWeight))
-
-    def kept_by(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-        """Leave weights out that are held by hand."""
-        held = self.weighed()
-        if not held:
-            return steps
-        return tuple(
-            s for s in steps if not (isinstance(s, SetWeight) and (s.backend, s.server) in held)
-        )
-
-    def outdated(self, steps: tuple[Step, ...]) -> None:
-        """Forget those of servers that steps have changed."""
-        if not self.found:
-            return
-        touched = {(s.backend, s.server) for s in steps if not isinstance(s, ReplaceMap)}
-        self.found = tuple(d for d in self.found if (d.backend, d.server) not in touched)
-
-    def after_a_load(self, expected: tuple[Expected, ...]) -> tuple[Step, ...]:
-        """Give the steps that put them back once HAProxy has loaded a file."""
-        there = {(e.backend, e.server) for e in expected if not e.retired}
-        return tuple(
-            d.hand for d in self.found if d.hand is not None and (d.backend, d.server) in there
-        )
 
 
 class Stepper:

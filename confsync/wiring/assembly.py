@@ -25,7 +25,7 @@ from confsync.domain.catalog import Catalog, Status
 from confsync.domain.rendered import TemplateSet
 from confsync.domain.running import Record
 from confsync.domain.status import CycleReport
-from confsync.engine import cycle, guarding, outlook, upkeep
+from confsync.engine import auditing, cycle, guarding, outlook
 from confsync.errors import Unavailable
 from confsync.ports import Discoverer, Runtime, Surveyor, Target
 from confsync.settings.load import Loaded
@@ -213,7 +213,7 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
             options=cycle.Options(
                 main=main,
                 placement=where,
-                upkeep=upkeep.Options(
+                upkeep=auditing.Options(
                     drain=retire.drain,
                     leftovers=retire.leftovers,
                     audit=runtime.audit,

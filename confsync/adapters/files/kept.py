@@ -41,6 +41,10 @@ class Previous:
         self._folder = state / "previous"
         self._manifest = self._folder / "manifest.json"
 
+    def paths(self, files: Mapping[str, dest.Present | None]) -> list[str]:
+        """Name what `save` may replace."""
+        return [str(self._manifest), *(str(self._folder / file_name(d)) for d in files)]
+
     def save(
         self, files: Mapping[str, dest.Present | None], *, keep: bool, sync: bool = True
     ) -> None:

@@ -114,6 +114,8 @@ def _built(kind: type[T], found: dict[str, Any]) -> T:
     for name in ("words", "options"):
         if name in found:
             found[name] = tuple(_list(found, name))
+            if not all(isinstance(word, str) for word in found[name]):
+                raise ValueError(f"{name}: not all are texts")
     try:
         made = kind(**found)
     except TypeError as error:

@@ -8,6 +8,7 @@ stands, the kept set stays too: it is the last one that was confirmed, however m
 follow. At any moment each destination is wholly old or wholly new, and `recover` knows which.
 """
 
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from confsync.adapters.files.staging import StagedFiles
 from confsync.domain.rendered import RenderedConfig, digest
 from confsync.errors import WriteError
 from confsync.ports import Staged
+
+_MOST_HELD = 32
+"""Promotions that follow one another without a settlement, until their old files are freed."""
 
 Fingerprint = tuple[tuple[int, int, int, int] | None, ...]
 
@@ -69,6 +73,8 @@ class FileStore:
         self._unsynced: tuple[str, ...] = ()
         """Promoted in haste: nor has it been asked to confirm what is in them."""
         self._replaced = ExitStack()
+        self._promotions = 0
+        """Whose replaced files are held in there."""
 
     def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
         """Read what is there now (None: absent). Raises WriteError when it may not be read."""
@@ -215,14 +221,23 @@ class FileStore:
         if not self._ahead or self._ahead != entries:
             # not prepared, or somebody has written there since
             with dest.errors_at(self._journal.path):
-                if before is not None:
+                if before is not None and _edited(now, before):
                     self._keep_foreign_edits(now, before, self._previous.load() or {})
+                if before is None and not sync:
+                    self._replaced.push(staging.holding(self._previous.paths(now)))
                 self._previous.save(now, keep=before is not None, sync=sync)
                 self._journal.save(Journal(phase=Phase.PROMOTING, entries=entries), sync=sync)
         faults.point("after-journal")
         done: list[str] = []
-        self._replaced.close()
-        self._replaced = staging.holding(staged.paths)
+        self._promotions += 1
+        if sync:
+            self._replaced.close()
+            self._promotions = 0
+        elif self._promotions >= _MOST_HELD:
+            replaced, self._replaced, self._promotions = self._replaced, ExitStack(), 0
+            # Beside the change, which would wait for it.
+            threading.Thread(target=replaced.close, name="confsync-free", daemon=True).start()
+        self._replaced.push(staging.holding(staged.paths))
         try:
             for destination in self._ordered(staged.paths):
                 faults.point("promote-each")
@@ -371,6 +386,11 @@ class FileStore:
         self.settle()
         notes.append(f"a promotion was cut short; put back: {', '.join(changed)}")
         return Recovery(notes=tuple(notes))
+
+
+def _edited(now: Mapping[str, dest.Present | None], journal: Journal) -> bool:
+    """Tell whether a destination is neither as a promotion found it nor as it left it."""
+    return any(_digest(now.get(e.destination)) not in {e.old, e.new} for e in journal.entries)
 
 
 def _stamp(path: Path) -> tuple[int, int, int, int] | None:

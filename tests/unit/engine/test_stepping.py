@@ -9,8 +9,8 @@ from confsync.domain.catalog import Catalog, Status
 from confsync.domain.change import AddServer, Admin, RetireServer
 from confsync.domain.rendered import digest
 from confsync.domain.status import CycleReport, Outcome, Stage
+from confsync.engine.auditing import Options as Upkeep
 from confsync.engine.cycle import Cycle, Options, Turn
-from confsync.engine.upkeep import Options as Upkeep
 from confsync.errors import ReloadFailed, StateError, TargetUnavailable, WriteError
 from tests.fakes import world
 from tests.fakes.socket import Killed, Socket

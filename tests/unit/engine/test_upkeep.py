@@ -37,7 +37,7 @@ class Kept(World):
         return await self.upkeep.proven(config)
 
     async def audit(self) -> tuple[str, ...]:
-        self.upkeep.audit_soon()
+        self.upkeep.auditor.soon()
         return (await self.upkeep.chores(paused=False)).notes
 
     async def maintained(self) -> CycleReport:
