@@ -37,7 +37,7 @@ class SocketRuntime:
         self._options = options
         self._wire = wire
         self._closed = closed
-        self._worker = (0, 0.0)
+        self._worker = Observed(running=False)
         self._capabilities: Capabilities | None = None
         self._learned = False
         """Whether a server added to this worker has told what it had to tell."""
@@ -50,13 +50,13 @@ class SocketRuntime:
         Ask each turn, it costs nothing: on 2.6 and 2.8 only the first server that was added tells
         whether deletions are safe.
         """
-        worker = observed.worker_pid, observed.worker_started
-        if self._worker != worker:
+        # Its start is a difference of clocks, which may be a second off from one look to the next.
+        if not observed.same_worker(self._worker):
             config = await asyncio.to_thread(self._config)
             async with self._talk(observed) as talk:
                 path = self._options.stats_socket
                 self._capabilities, self.notes = await build.ask(talk, config, path)
-            self._worker, self._learned = worker, False
+            self._worker, self._learned = observed, False
         return self._capabilities
 
     async def apply(self, steps: tuple[Step, ...], before: Observed) -> Applied:

@@ -314,6 +314,8 @@ async def test_capabilities_are_asked_once_for_each_worker(fake: FakeWorker) -> 
     first = await one.capabilities(BEFORE)
     count = len(fake.asked)
     assert await one.capabilities(BEFORE) is first
+    # HAProxy tells its start as a difference of clocks.
+    assert await one.capabilities(replace(BEFORE, worker_started=6.0)) is first
     assert len(fake.asked) == count
     fake.pid = 102
     await one.capabilities(replace(BEFORE, worker_pid=102))
