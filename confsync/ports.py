@@ -135,6 +135,10 @@ class Runtime(Protocol):
     sent. The engine calls one method at a time, and none while it reloads.
     """
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say why nothing can be changed, where that is so."""
+
     async def capabilities(self, observed: Observed) -> Capabilities | None:
         """Tell what the observed worker can be told (None: nothing); asked once for each worker.
 

@@ -190,10 +190,13 @@ class Outlook:
             around = await self._surveyor.around(self._main, config, observed)
             if around is None:
                 return None, None
-            return await self._runtime.capabilities(observed), around
+            capabilities = await self._runtime.capabilities(observed)
         except TargetError as error:
             draft.note(f"no change without a reload: {error}")
             return None, None
+        if capabilities is None:
+            draft.note(*self._runtime.notes)
+        return capabilities, around
 
     def _certain(self, plan: Plan, *, known: bool) -> Plan:
         """Make a reload of a plan that rests on what is not certain."""

@@ -37,6 +37,7 @@ class Socket:
         self.in_use: set[tuple[str, str]] = set()
         self.audits = 0
         self.error: ConfsyncError | None = None
+        self.notes: tuple[str, ...] = ()
 
     async def capabilities(self, observed: Observed) -> Capabilities | None:
         if self.error:

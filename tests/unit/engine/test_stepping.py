@@ -149,8 +149,10 @@ async def test_paused_sends_nothing(here: World) -> None:
 
 
 async def test_a_build_that_can_be_told_nothing_is_reloaded(here: World) -> None:
-    here.socket.told = None
-    assert (await here.swift(catalog(web=4, api=2))).outcome is Outcome.RELOADED
+    here.socket.told, here.socket.notes = None, ("level admin is missing",)
+    report = await here.swift(catalog(web=4, api=2))
+    assert report.outcome is Outcome.RELOADED
+    assert "level admin is missing" in report.notes
     here.socket.error = TargetUnavailable("the socket refuses")
     report = await here.swift(catalog(web=3, api=2))
     assert report.outcome is Outcome.RELOADED
