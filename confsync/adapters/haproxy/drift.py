@@ -12,14 +12,21 @@ from confsync.domain.running import Drift, Expected
 
 
 def compare(expected: Iterable[Expected], seen: Iterable[Seen]) -> tuple[Drift, ...]:
-    """Compare servers. Ones that nobody expects count in the backends of which one is expected."""
+    """Compare servers. Ones that nobody expects count in the backends of which one is expected.
+
+    A server without an address is one whose line could not be read: even its name may be another.
+    """
     there: dict[Place, Seen] = {server.place: server for server in seen}
     known: set[Place] = set()
+    unread: set[str] = set()
     found: list[Drift] = []
     for server in expected:
         place = server.backend, server.server
         known.add(place)
-        if (actual := there.get(place)) is not None:
+        actual = there.get(place)
+        if not server.address:
+            unread.update(() if actual else (server.backend,))
+        elif actual is not None:
             found += _differences(server, actual)
         elif not server.retired:
             found.append(
@@ -29,7 +36,7 @@ def compare(expected: Iterable[Expected], seen: Iterable[Seen]) -> tuple[Drift, 
                     what=f"{server.backend}/{server.server}: HAProxy does not have it",
                 )
             )
-    backends = {backend for backend, _ in known}
+    backends = {backend for backend, _ in known} - unread
     found += (
         Drift(
             backend=backend,
@@ -46,7 +53,7 @@ def _differences(server: Expected, seen: Seen) -> Iterator[Drift]:
     backend, name = server.backend, server.server
     where = f"{backend}/{name}"
     moved = seen.port != server.port or not same_address(seen.address, server.address)
-    if server.address and moved:
+    if moved:
         actual = f"{seen.address or 'nowhere'}:{seen.port}"
         move = SetAddress(
             backend=backend,

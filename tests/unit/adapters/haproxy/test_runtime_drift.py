@@ -25,7 +25,15 @@ SEEN = Seen(
 
 def test_none() -> None:
     assert drift.compare([WANTED], [SEEN]) == ()
-    assert drift.compare([replace(WANTED, address="")], [replace(SEEN, address="")]) == ()
+
+
+def test_a_line_that_could_not_be_read_is_no_drift() -> None:
+    unread = replace(WANTED, address="")
+    other = replace(SEEN, address="", weight=9, state=Admin.MAINT)
+    assert drift.compare([unread], [other]) == ()
+    # Its name may be a variable: neither it nor another one is missing or foreign.
+    assert drift.compare([unread], [replace(SEEN, server="x")]) == ()
+    assert drift.compare([unread, replace(WANTED, server="t")], []) != ()
 
 
 @pytest.mark.parametrize("state", [Admin.MAINT, Admin.DRAIN])
