@@ -8,23 +8,22 @@ A foreseen error ends the turn and stands in its report; it never ends the agent
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from confsync import faults
 from confsync.core.placement import Placement
 from confsync.domain.catalog import Catalog
 from confsync.domain.change import NoChange, ReloadPlan, RuntimePlan, WritePlan
 from confsync.domain.rendered import RenderedConfig, digest
-from confsync.domain.running import Observed, Record
+from confsync.domain.running import Observed
 from confsync.domain.status import CycleReport, Outcome, Stage
 from confsync.engine import guarding
 from confsync.engine.applying import Applier, Gate
 from confsync.engine.auditing import Options as UpkeepOptions
 from confsync.engine.draft import Draft, unified
-from confsync.engine.keeping import keep
 from confsync.engine.modelling import Modeller
 from confsync.engine.outlook import Outlook, View
+from confsync.engine.recording import Recorder
 from confsync.engine.stepping import Stepper
 from confsync.engine.upkeep import Upkeep
 from confsync.errors import CheckRejected, ConfsyncError, NotOurs
@@ -102,7 +101,6 @@ class Cycle:
         )
         self._store = store
         self._scratch = scratch
-        self._state = state
         self._target = target
         self._clock = clock
         self._modeller = Modeller(
@@ -135,10 +133,9 @@ class Cycle:
                 port=runtime,
                 clock=clock,
             )
-        self._saved: Record | None = None
-        self._saving = asyncio.Lock()
-        # The first turn that finds all in step ends a journal that a crash may have left.
-        self._unsettled = True
+        self._recorder = Recorder(
+            outlook=self.outlook, stepper=self.stepper, store=store, state=state
+        )
 
     @property
     def observed(self) -> Observed | None:
@@ -152,7 +149,7 @@ class Cycle:
     def restore(self) -> Catalog | None:
         """Take up what the state directory kept; returns the last good catalog. Blocking."""
         self.outlook.restore()
-        self._saved = self.outlook.record
+        self._recorder.restore()
         self._modeller.restore()
         if self.upkeep:
             self.stepper.sending = self.outlook.unsure
@@ -175,7 +172,7 @@ class Cycle:
     async def finish(self) -> tuple[str, ...]:
         """Keep what swift turns have put off; returns what could not be kept, in words."""
         draft = Draft("finish", self._options.placement)
-        await self._save(draft)
+        await self._recorder.save(draft)
         await self.guard.keep(draft)
         return draft.report(self._clock()).notes
 
@@ -215,14 +212,14 @@ class Cycle:
         if isinstance(plan, NoChange):
             draft.note(*plan.reasons)
             if turn.apply and not turn.paused:
-                await self._remember(config, view, draft, turn)
+                await self._recorder.remember(config, view, draft, swift=turn.swift)
             return
         draft.planned(plan)
         if turn.apply and not turn.paused:
             await self._carry_out(turn, config, view, draft)
             return
         whole = _as_written(plan)
-        foreign = self._foreign(whole, view.disk)
+        foreign = self._recorder.foreign(whole, view.disk)
         if foreign:
             draft.note(f"edited by another hand: {', '.join(foreign)}")
         if not turn.apply or foreign:
@@ -231,7 +228,7 @@ class Cycle:
         if not turn.apply:
             has_live = view.disk.get(self._options.main) is not None
             await self._applier().rehearse(config, whole, draft, has_live=has_live)
-        _refuse(self._unknown(whole, view.disk), adopt=turn.adopt)
+        _refuse(self._recorder.unknown(whole, view.disk), adopt=turn.adopt)
 
     async def _carry_out(
         self, turn: Turn, config: RenderedConfig, view: View, draft: Draft
@@ -265,7 +262,7 @@ class Cycle:
         """Do what can be done at runtime; returns a doubt, which only a reload ends."""
         record = self.outlook.record
         if record is None or not view.observed.same_worker(record):
-            record = self._found(config, view)
+            record = self._recorder.found(config, view)
             record = replace(
                 record,
                 text={n: t for n, t in view.disk.items() if t is not None},
@@ -278,7 +275,7 @@ class Cycle:
             config, plan, view, record, self._applier(), draft, now=self._clock()
         )
         if not doubt and not turn.swift:
-            await self._record_it(draft)
+            await self._recorder.confirm(draft)
             await self._proven(draft)
         return doubt
 
@@ -295,7 +292,7 @@ class Cycle:
             await self.upkeep.auditor.before_a_load()
         if self.stepper.unproven is not None and not self.outlook.must:
             # What runs is what a failed reload must go back to.
-            await self._record_it(draft)
+            await self._recorder.confirm(draft)
         applier = self._applier()
         has_live = view.disk.get(self._options.main) is not None
         try:
@@ -324,7 +321,7 @@ class Cycle:
         self.stepper.shapes.passed(config, view.configs(self._options.main))
         if self.upkeep and applier.observed is not None:
             draft.note(*await self.upkeep.auditor.loaded())
-        await self._record_it(draft)
+        await self._recorder.confirm(draft)
 
     async def _proven(self, draft: Draft) -> None:
         """Check what is live after steps, where nobody will do it later."""
@@ -347,11 +344,11 @@ class Cycle:
         adopt: bool,
     ) -> None:
         """Keep what others wrote, before it is replaced; refuse what nobody gave us."""
-        foreign = self._foreign(plan, view.disk)
+        foreign = self._recorder.foreign(plan, view.disk)
         if foreign:
             draft.note(f"edited by another hand: {', '.join(foreign)}")
             draft.diff = unified(config, view.disk)
-        unknown = self._unknown(plan, view.disk)
+        unknown = self._recorder.unknown(plan, view.disk)
         _refuse(unknown, adopt=adopt)
         for name in foreign:
             kept = await asyncio.to_thread(self._store.keep_foreign, name, view.disk[name] or "")
@@ -359,76 +356,6 @@ class Cycle:
         for name in unknown:
             kept = await asyncio.to_thread(self._store.keep_original, name, view.disk[name] or "")
             draft.note(f"{name} is adopted; what stood there is kept as {kept}")
-
-    def _foreign(
-        self, plan: WritePlan | ReloadPlan | RuntimePlan, disk: Mapping[str, str | None]
-    ) -> list[str]:
-        promoted = self.outlook.record.promoted if self.outlook.record else {}
-        return [
-            name
-            for name in plan.destinations
-            if (there := disk.get(name)) is not None
-            and name in promoted
-            and digest(there) != promoted[name]
-        ]
-
-    def _unknown(
-        self, plan: WritePlan | ReloadPlan | RuntimePlan, disk: Mapping[str, str | None]
-    ) -> list[str]:
-        promoted = self.outlook.record.promoted if self.outlook.record else {}
-        return [n for n in plan.destinations if disk.get(n) is not None and n not in promoted]
-
-    def _found(self, config: RenderedConfig, view: View) -> Record:
-        """Give the record of a worker that was found with a set."""
-        observed, digests = view.observed, config.digests()
-        return Record(
-            files=digests if observed.running else {},
-            text={f.destination: f.text for f in config.files} if observed.running else {},
-            promoted=digests,
-            worker_pid=observed.worker_pid,
-            worker_started=observed.worker_started,
-            version=observed.version,
-            named=view.named,
-        )
-
-    async def _remember(self, config: RenderedConfig, view: View, draft: Draft, turn: Turn) -> None:
-        """Record a worker that was found in step, so that the next start need not look closer."""
-        record, observed = self.outlook.record, view.observed
-        if (
-            record is None
-            or record.promoted != config.digests()
-            or (observed.running and not observed.same_worker(record))
-        ):
-            self.outlook.record = self._found(config, view)
-        if turn.swift and self.stepper.unproven is not None:
-            return  # kept and checked later
-        if self._unsettled or self._saved != self.outlook.record:
-            await self._record_it(draft)
-
-    async def _save(self, draft: Draft) -> bool:
-        """Keep the record."""
-        async with self._saving:
-            record = self.outlook.record
-            if record is None or record is self._saved:
-                return record is not None
-            faults.point("before-record")
-            if not await keep(draft, self._state.save_record, record):
-                return False
-            faults.point("after-record")
-            self._saved = record
-            if not self.outlook.must:
-                self.outlook.unsure = False
-                await self.stepper.sent()
-            return True
-
-    async def _record_it(self, draft: Draft) -> None:
-        """Save the record, then end the journal: a crash between the two is a reload too many."""
-        self._unsettled = True
-        if self._saved is self.outlook.record:
-            self._saved = None
-        if await self._save(draft):
-            await asyncio.to_thread(self._store.settle)
-            self._unsettled = False
 
 
 def _as_written(plan: WritePlan | ReloadPlan | RuntimePlan) -> WritePlan | ReloadPlan:

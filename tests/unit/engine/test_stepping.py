@@ -337,3 +337,13 @@ async def test_an_edit_by_hand_is_kept_before_a_quick_write(here: World) -> None
     assert report.outcome is Outcome.APPLIED
     assert here.store.kept[f"foreign{MAIN}"].endswith("# by hand\n")
     assert "# by hand" in report.diff
+
+
+async def test_what_waits_to_be_deleted_is_not_forgotten_with_a_promotion(here: World) -> None:
+    await here.turn(catalog(web=2, api=2))
+    record = here.cycle.outlook.record
+    assert record is not None
+    here.cycle.outlook.record = replace(record, promoted={})
+    assert (await here.turn(catalog(web=2, api=2))).outcome is Outcome.IN_STEP
+    assert here.cycle.outlook.record == record
+    assert len(record.leftovers) == 1
