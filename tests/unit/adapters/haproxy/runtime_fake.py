@@ -47,7 +47,7 @@ class FakeWorker:
     """`asked`: all commands. `odd`: command's beginning -> what is answered in place of doing it.
 
     `cut_at`: the connection ends when this command comes. `moves_late`: an address changes only after
-    so many further commands, as from 3.0 on. `remembers`: runtime servers keep their settings.
+    so many further commands, as from 3.0 on. `drips`: answers come byte by byte. `remembers`: runtime servers keep their settings.
     """
 
     path: Path
@@ -59,6 +59,7 @@ class FakeWorker:
     remembers: bool = True
     moves_late: int = 0
     cut_at: str = ""
+    drips: bool = False
     servers: dict[str, Server] = field(default_factory=dict)
     maps: dict[str, dict[int, list[str]]] = field(default_factory=dict)
     current: dict[str, int] = field(default_factory=dict)
@@ -96,7 +97,10 @@ class FakeWorker:
                 self.asked.append(command)
                 answer = self._answer(command, payload)
                 dots = "+ " * (len(payload) + 1) if payload and self.release < "3.1" else ""
-                writer.write(f"{dots}{answer}\n> ".encode())
+                said = f"{dots}{answer}\n> ".encode()
+                for piece in [bytes([byte]) for byte in said] if self.drips else [said]:
+                    writer.write(piece)
+                    await asyncio.sleep(0)
                 self.after(command)
             await writer.drain()
         writer.close()

@@ -237,6 +237,25 @@ async def test_a_worker_that_is_replaced_meanwhile_is_a_doubt(fake: FakeWorker, 
     assert (await runtime(fake).apply((add(),), BEFORE)).doubt
 
 
+async def test_a_worker_that_is_about_to_end_is_told_nothing_more(fake: FakeWorker) -> None:
+    one = runtime(fake)
+    fake.after = lambda command: (
+        setattr(fake, "stopping", 1) if command == "set server api/c state ready" else None
+    )
+    applied = await one.apply((add(), RETIRE), BEFORE)
+    assert "replaced meanwhile" in applied.doubt
+    assert not fake.told("set server api/a")
+    applied = await one.apply((RETIRE,), BEFORE)
+    assert applied.doubt == "worker 101 is about to end; nothing was changed"
+    assert not fake.told("set server api/a")
+
+
+async def test_answers_in_small_pieces(fake: FakeWorker) -> None:
+    fake.drips = True
+    steps = (add(), RETIRE)
+    assert (await runtime(fake).apply(steps, BEFORE)).done == steps
+
+
 async def test_nothing_is_sent_while_a_reload_loads(fake: FakeWorker) -> None:
     doubt = (await runtime(fake).apply((add(),), replace(BEFORE, loading=True))).doubt
     assert doubt == "a reload of HAProxy is under way; nothing was changed"
