@@ -41,6 +41,17 @@ class NoReply(errors.TargetUnavailable):
     """The command went out and the connection was cut: whether it was obeyed is not known."""
 
 
+def unix_socket(path: str) -> socket.socket:
+    """Make a socket, not yet connected; `path`: for the error. Raises TargetUnavailable."""
+    try:
+        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        raise errors.TargetUnavailable(
+            f"{path} cannot be asked: {error.strerror}",
+            remedy="let confsync open more files (LimitNOFILE=)",
+        ) from error
+
+
 class Socket:
     """One of HAProxy's two command sockets; every command is a connection of its own.
 
@@ -83,14 +94,7 @@ class Socket:
 
     async def _once(self, command: str) -> str:
         loop = asyncio.get_running_loop()
-        try:
-            made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        except OSError as error:
-            raise errors.TargetUnavailable(
-                f"{self.path} cannot be asked: {error.strerror}",
-                remedy="let confsync open more files (LimitNOFILE=)",
-            ) from error
-        with made as sock:
+        with unix_socket(self.path) as sock:
             sock.setblocking(False)
             try:
                 await loop.sock_connect(sock, self.path)

@@ -49,7 +49,7 @@ async def begin(path: str, pid: int, *, wire: Wire | None = None) -> AsyncIterat
     if wire is not None:
         yield await _Wired(cli.Socket(path, wire=wire), pid).begun()
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+    with cli.unix_socket(path) as sock:
         yield await _Local(cli.Socket(path), sock).begun(pid)
 
 

@@ -47,7 +47,8 @@ class FakeWorker:
     """`asked`: all commands. `odd`: command's beginning -> what is answered in place of doing it.
 
     `cut_at`: the connection ends when this command comes. `moves_late`: an address changes only after
-    so many further commands, as from 3.0 on. `drips`: answers come byte by byte. `remembers`: runtime servers keep their settings.
+    so many further commands, as from 3.0 on. `drips`: answers come byte by byte. `remembers`:
+    runtime servers keep their settings.
     """
 
     path: Path
