@@ -1,10 +1,11 @@
 """From a write to Consul to live traffic through a reload, for HAProxy in a container.
 
 Each way to the files and to the sockets has a whole line of its own, beside the host's: a Consul, a
-HAProxy 2.6 and an agent. They take turns, so that each changes after a calm.
+HAProxy 2.6 and an agent. They take turns, each after a calm of its own.
 """
 
 import contextlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def measure(rounds: int, folder: Path, environ: Mapping[str, str]) -> Section:
         for number in range(rounds + 2):
             for line in lines.values():
                 line.change()
+                time.sleep(reloading.CALM / len(lines))
             if number == 1:
                 for line in lines.values():
                     line.times.clear()
