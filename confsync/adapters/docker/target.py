@@ -122,7 +122,7 @@ class DockerTarget:
         pid = 0
         if container.runs:
             seen = await self._sockets(container)
-            pid = seen.master_pid if self._way is self._ways.far else 0
+            pid = seen.master_pid if seen.master else 0  # as the master is called inside
         said = await self._checker.check(container, main, staged, master=pid)
         file = staged.config.get(main) if staged is not None else None
         if file is not None and container.runs:

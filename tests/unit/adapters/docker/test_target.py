@@ -237,10 +237,13 @@ def listening(tmp_short: Path) -> Iterator[str]:
 async def test_a_socket_here_is_believed_when_the_container_listens(listening: str) -> None:
     here = Here(sockets=("/nowhere", listening))
     here.engine.found = container(pid=os.getpid())
-    here.near.seen = Observed(running=True, master=True, worker_pid=9)
+    here.near.seen = Observed(running=True, master=True, master_pid=1, worker_pid=9)
     assert (await here.target.observe()).worker_pid == 9
     await here.target.check("/x.cfg", None)
-    assert here.rest.masters == [0]  # known here by another number, if at all
+    # without a master's word, its number here would be another one than inside
+    here.near.seen = Observed(running=True, master_pid=os.getpid(), worker_pid=9)
+    await here.target.check("/x.cfg", None)
+    assert here.rest.masters == [1, 0]
 
 
 async def test_a_socket_of_another_haproxy_of_this_host_is_not(listening: str) -> None:
