@@ -9,6 +9,7 @@ fraction of a second.
 import dataclasses
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -33,6 +34,14 @@ MARKERS = {
     "systemd": "systemd",
 }
 SOAK_TIMEOUT = 3600  # seconds
+
+# Who starts a run in the background has it ignore these, and so would every program under test.
+for _number, _usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 # A busy machine is no fault of the code: hypothesis's limits on wall time are off.
 hypothesis.settings.register_profile(
