@@ -6,9 +6,9 @@ import errno
 import os
 import shutil
 import signal
-import subprocess
 import socket
 import struct
+import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
