@@ -21,7 +21,7 @@ demo: setup ## the main job on toy backends, under a minute
 test: setup lint arch type unit coverage integration ## everything that must pass
 
 unit: setup ## unit tests
-	$(RUN) pytest -q -n 3 --dist worksteal tests/unit tests/repo
+	$(RUN) pytest -q -n 4 --dist worksteal --randomly-dont-reset-seed tests/unit tests/repo
 
 coverage: setup ## the branch coverage that core and domain must have from their own tests
 	$(RUN) coverage run -m pytest -q -p no:randomly tests/unit/core tests/golden

@@ -47,7 +47,7 @@ for _number, _usual in (
 hypothesis.settings.register_profile(
     "confsync",
     deadline=None,
-    max_examples=40,  # a soak tries thousands
+    max_examples=25,  # a soak tries thousands
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.register_profile(
