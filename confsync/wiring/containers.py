@@ -32,7 +32,7 @@ def made(
 
     `local`: the store of the files here, which the container shares or gets copies of.
     """
-    docker = DockerOptions(container=chosen.container, directory=chosen.directory)
+    docker = DockerOptions(container=chosen.container)
     engine = Engine(docker)
     bridge = Bridge(engine)
     inside = Inside(engine, bridge)

@@ -9,10 +9,8 @@ class DockerOptions:
 
     Where the engine is stands in the environment, as for Docker's own client: DOCKER_HOST,
     DOCKER_TLS_VERIFY, DOCKER_CERT_PATH. `container`: a name, an id or the beginning of one,
-    "label=KEY" or "label=KEY=VALUE". `directory`: the destinations' folder as the container sees it;
-    "": files are put over the API. `timeout`: of one request to the engine.
+    "label=KEY" or "label=KEY=VALUE". `timeout`: of one request to the engine.
     """
 
     container: str
-    directory: str = ""
     timeout: float = 10.0
