@@ -13,6 +13,8 @@ POINTS = (
     "after-journal",
     "promote-each",
     "after-promote",
+    "before-steps",
+    "after-steps",
     "before-reload",
     "after-reload",
     "before-record",

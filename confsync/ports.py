@@ -7,10 +7,21 @@ cancellation passes through, nothing blocks the event loop for longer than a few
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from confsync.core.planning import Surroundings
 from confsync.domain.catalog import Catalog, Service
+from confsync.domain.change import Step
 from confsync.domain.loadbalancer import LoadBalancer, Problem
 from confsync.domain.rendered import RenderedConfig, TemplateSet
-from confsync.domain.running import Observed, Record, ServerState
+from confsync.domain.running import (
+    Applied,
+    Capabilities,
+    Drift,
+    Expected,
+    Leftover,
+    Observed,
+    Record,
+    ServerState,
+)
 from confsync.domain.status import CycleReport, SourceState
 
 
@@ -70,8 +81,11 @@ class ConfigStore(Stager, Protocol):
     def prepare(self, staged: Staged) -> None:
         """Do ahead, while the set is checked, what `promote` would wait for. Raises WriteError."""
 
-    def promote(self, staged: Staged) -> None:
-        """Make the staged files live: all or, on an error, none. Keeps the previous set."""
+    def promote(self, staged: Staged, *, quick: bool = False) -> None:
+        """Make the staged files live: all or, on an error, none. Keeps the previous set.
+
+        `quick`: wait for no disk (a killed process loses no rename); `settle` does it later.
+        """
 
     def restore(self) -> tuple[str, ...]:
         """Put the previous set back; returns what changed on disk. Raises WriteError."""
@@ -112,6 +126,57 @@ class Target(Protocol):
 
     async def servers(self) -> tuple[ServerState, ...]:
         """Read the state of all servers. Raises TargetError."""
+
+
+class Runtime(Protocol):
+    """A running HAProxy's socket: what changes over it without a reload.
+
+    `before`: the observed HAProxy that a plan was made for. When another worker answers, nothing is
+    sent. The engine calls one method at a time, and none while it reloads.
+    """
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say why nothing can be changed, where that is so."""
+
+    async def capabilities(self, observed: Observed) -> Capabilities | None:
+        """Tell what the observed worker can be told (None: nothing); asked once for each worker.
+
+        Raises TargetError when it cannot be known now.
+        """
+
+    async def apply(self, steps: tuple[Step, ...], before: Observed) -> Applied:
+        """Do steps in order, judge each answer, and read back what they made.
+
+        What was done before already (a repetition after a crash) counts as done. Raises nothing
+        foreseen: whatever is not confirmed is a doubt.
+        """
+
+    async def collect(
+        self, leftovers: tuple[Leftover, ...], before: Observed
+    ) -> tuple[Leftover, ...]:
+        """Delete what may be deleted and nothing uses any more; returns those that are gone.
+
+        Bounded in time: those in use stay for a later call. Raises TargetError.
+        """
+
+    async def audit(self, expected: tuple[Expected, ...], before: Observed) -> tuple[Drift, ...]:
+        """Compare all servers with what they should be. Raises TargetError.
+
+        HAProxy's own health, and the weight and drain that an agent check sets, are no drift.
+        """
+
+
+class Surveyor(Protocol):
+    """Who knows what a running HAProxy loads beside what is rendered."""
+
+    async def around(
+        self, main: str, config: RenderedConfig, observed: Observed
+    ) -> Surroundings | None:
+        """Tell what HAProxy loads beside the set (None: that cannot be known, so nothing is safe).
+
+        Cheap while nothing changed: it is asked for by each turn.
+        """
 
 
 class Wire(Protocol):

@@ -28,6 +28,8 @@ def document(report: CycleReport) -> dict[str, object]:
         "services": report.services,
         "servers": report.servers,
         "reasons": list(report.reasons),
+        "steps": list(report.steps),
+        "reload": list(report.reload),
         "problems": [dataclasses.asdict(problem) for problem in report.problems],
         "holds": [
             {**dataclasses.asdict(hold), "dropped": list(hold.dropped)} for hold in report.holds

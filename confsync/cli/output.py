@@ -19,6 +19,9 @@ _MOST = 20
 def once(report: CycleReport, *, applied: bool, color: bool) -> str:
     """Show a turn: plan, Problems, holds, notes, diff, and one closing line."""
     parts = [_listing("Plan", report.reasons, color=color)] if report.reasons else []
+    if report.steps:
+        last = [f"then a reload: {why}" for why in report.reload]
+        parts.append(_listing("Without a reload", (*report.steps, *last), color=color))
     parts += _remarks(report, color=color, command="confsync once --apply --release")
     if report.diff:
         parts.append(diff(report.diff, color=color))
@@ -188,7 +191,7 @@ def _closing(report: CycleReport, *, applied: bool, color: bool) -> str:
             hint = "" if applied or report.error else "; `confsync once --apply` does it"
         case Outcome.PAUSED:
             style, hint = "yellow", "; nothing was changed, `confsync resume` ends the pause"
-        case Outcome.WAITING:
+        case Outcome.WAITING | Outcome.PENDING:
             style = "yellow"
         case _:
             pass

@@ -29,6 +29,7 @@ def status(reply: Mapping[str, Any], *, now: float, color: bool) -> str:
     lines.append(f"source:   {_source(_table(reply, 'source'), now)}")
     lines.append(f"haproxy:  {_haproxy(_table(reply, 'haproxy'))}")
     lines += _cycle(_table(reply, "report"), now, color=color)
+    lines += _runtime(_table(reply, "runtime"))
     if _number(reply, "next_retry") > 0:
         lines.append(f"retry:    in {span(_number(reply, 'next_retry'))}")
     source, haproxy = _table(reply, "source"), _table(reply, "haproxy")
@@ -45,6 +46,10 @@ def status(reply: Mapping[str, Any], *, now: float, color: bool) -> str:
                 *map(printable, _texts(source, "notes")),
                 *map(printable, _texts(haproxy, "notes")),
                 *map(printable, _texts(_table(reply, "report"), "notes")),
+                *(
+                    f"held by hand: {printable(what)}"
+                    for what in _texts(_table(reply, "runtime"), "by_hand")
+                ),
             ],
         ),
     ]
@@ -127,6 +132,19 @@ def _cycle(report: Mapping[str, Any], now: float, *, color: bool) -> list[str]:
         lines.append(output.paint(f"error:    {said}", "red", color=color))
         lines += [f"  {printable(line)}" for line in _text(report, "detail").splitlines()]
     return lines
+
+
+def _runtime(runtime: Mapping[str, Any]) -> list[str]:
+    """Show what was done without a reload; nothing where that is off, or was never needed."""
+    counts = _table(runtime, "counts")
+    words = [
+        output.count(int(_number(counts, name)), noun)
+        for name, noun in (("steps", "step"), ("repaired", "repair"), ("doubts", "doubt"))
+        if _number(counts, name)
+    ]
+    if left := len(_tables(runtime, "leftovers")):
+        words.append(f"{output.count(left, 'retired server')} to be deleted")
+    return [f"runtime:  {', '.join(words)}"] if words else []
 
 
 def _problems(reply: Mapping[str, Any]) -> Iterable[Problem]:

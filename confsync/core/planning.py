@@ -1,84 +1,26 @@
 """Decide what to do: nothing, write, or write and reload. The only place that decides.
 
-    plan(target, disk, loaded) -> NoChange | WritePlan | ReloadPlan
+    plan(target, disk, loaded, capabilities) -> NoChange | WritePlan | RuntimePlan | ReloadPlan
 
-`target` is what should be, `disk` what the destinations hold, `loaded` what HAProxy runs. What is
-not understood means reload.
+`target` is what should be, `disk` what the destinations hold, `loaded` what HAProxy runs,
+`capabilities` what it can be told while it runs (None: nothing). What is not understood means reload.
 """
 
-import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
-from confsync.core import naming
-from confsync.core.haproxy import difference, text
-from confsync.domain.change import NoChange, Plan, ReloadPlan, WritePlan
+from confsync.core import runtime, turning
+from confsync.core.haproxy import difference, proxies, vocabulary
+from confsync.core.known import Loaded, Surroundings, disagreement, loaded
+from confsync.core.turning import Turn
+from confsync.domain.change import NoChange, Plan, ReloadPlan, RuntimePlan, WritePlan
 from confsync.domain.loadbalancer import LoadBalancer
 from confsync.domain.rendered import RenderedConfig, digest
-from confsync.domain.running import Observed, Record, ServerState
+from confsync.domain.running import Capabilities, Record
+
+__all__ = ["Loaded", "Surroundings", "deleted", "disagreement", "done", "loaded", "plan"]
 
 MOST_REASONS = 40
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """What HAProxy runs. `files`: destination -> digest; None: not known, `why` says the reason.
-
-    `running` False: no HAProxy runs; it will load the files when it starts.
-    """
-
-    files: Mapping[str, str] | None = None
-    texts: Mapping[str, str] | None = None
-    why: str = ""
-    running: bool = True
-
-
-def loaded(
-    record: Record | None,
-    observed: Observed,
-    disk: Mapping[str, str | None],
-    *,
-    older: bool,
-    servers: tuple[ServerState, ...] | None,
-    main: str,
-) -> Loaded:
-    """Tell what the observed HAProxy has loaded.
-
-    The record is believed as long as the worker is the one that it names. Without that, the files
-    on disk are believed when all are `older` than the worker and the main file's servers are the
-    running ones (`servers`; None: they cannot be read): HAProxy cannot print its configuration.
-    """
-    if not observed.running:
-        return Loaded(running=False, why=observed.why)
-    if record is not None and record.files and observed.same_worker(record):
-        return Loaded(files=record.files, texts=record.text)
-    known = "HAProxy was restarted or reloaded by others" if record else "no record of what runs"
-    if not older:
-        return Loaded(why=f"{known}, and the files are not older than its worker")
-    if servers is None:
-        return Loaded(why=f"{known}, and its servers cannot be read")
-    text_of_main = disk.get(main)
-    if text_of_main is not None and (wrong := disagreement(text_of_main, servers)):
-        return Loaded(why=f"{known}, and {wrong}")
-    texts = {name: content for name, content in disk.items() if content is not None}
-    return Loaded(files={name: digest(content) for name, content in texts.items()}, texts=texts)
-
-
-def disagreement(main_text: str, servers: tuple[ServerState, ...]) -> str:
-    """Say where the running servers differ from the literal server lines of a text ("" if not)."""
-    running = {(s.backend, s.server): (_canonical(s.address), s.port) for s in servers}
-    for line in text.server_lines(main_text):
-        there = running.get((line.proxy, line.server))
-        if there is None:
-            return f"server {line.proxy}/{line.server} of the file does not run"
-        if naming.is_ip(line.address) and there != (_canonical(line.address), line.port):
-            return f"server {line.proxy}/{line.server} runs with {there[0]}:{there[1]}"
-    return ""
-
-
-def _canonical(address: str) -> str:
-    """Spell an IP address as Python does: HAProxy shows `2001:db8::1` for `2001:DB8::0:1`."""
-    return str(ipaddress.ip_address(address)) if naming.is_ip(address) else address
 
 
 def plan(
@@ -88,8 +30,14 @@ def plan(
     *,
     main: str,
     balancer: LoadBalancer | None = None,
+    capabilities: Capabilities | None = None,
+    around: Surroundings | None = None,
+    most_leftovers: int = 50,
 ) -> Plan:
-    """Compare what should be with what is on disk and with what runs."""
+    """Compare what should be with what is on disk and with what runs.
+
+    `most_leftovers`: retired servers that cannot be deleted, before a reload cleans up.
+    """
     stale = tuple(f.destination for f in target.files if disk.get(f.destination) != f.text)
     if not loaded.running:
         if not stale:
@@ -106,6 +54,11 @@ def plan(
             destinations=stale,
             reasons=(loaded.why, *_against_disk(target, disk, stale, main, balancer)),
         )
+    if capabilities and vocabulary.release(capabilities.version) >= vocabulary.OLDEST:
+        turn = Turn(target, loaded, main, balancer, capabilities, around or Surroundings())
+        return _at_runtime(
+            turn, target, disk, loaded, stale, main=main, most_leftovers=most_leftovers
+        )
     texts = loaded.texts or {}
     reasons: list[str] = []
     for file in target.files:
@@ -120,9 +73,84 @@ def plan(
     return NoChange()
 
 
+def _at_runtime(
+    turn: Turn,
+    target: RenderedConfig,
+    disk: Mapping[str, str | None],
+    loaded: Loaded,
+    stale: tuple[str, ...],
+    *,
+    main: str,
+    most_leftovers: int,
+) -> Plan:
+    found = turn.compared()
+    kept = sum(not one.delete for one in loaded.leftovers)
+    reload = list(found.reload)
+    if kept > most_leftovers and not reload:
+        reload.append(f"{kept} retired servers that cannot be deleted: a reload ends them")
+    reasons = _bounded(list(found.reasons))
+    then = ReloadPlan(destinations=stale, reasons=_bounded(reload)) if reload else None
+    if found.steps:
+        return RuntimePlan(
+            destinations=() if then else stale,
+            steps=found.steps,
+            reasons=reasons,
+            then=then,
+        )
+    if then:
+        return then
+    if stale:
+        runs_so = frozenset(n for n in stale if not turn.changed(n))
+        return WritePlan(
+            destinations=stale,
+            reasons=_only_on_disk(target, disk, stale, main, runs_so),
+        )
+    return NoChange()
+
+
+def done(
+    record: Record,
+    plan: RuntimePlan,
+    target: RenderedConfig,
+    *,
+    main: str,
+    now: float,
+    around: Surroundings | None = None,
+) -> Record:
+    """Give the record of what runs once all steps of a plan are confirmed. `now`: unix seconds."""
+    configs = (around or Surroundings()).configs or (main,)
+    beside = (around or Surroundings()).texts
+    old = proxies.configuration(
+        tuple(t for n in configs if (t := record.text.get(n, beside.get(n))) is not None)
+    )
+    leftovers = runtime.leftovers(old, record.steps, plan.steps, record.leftovers, now)
+    if plan.then is not None:
+        return replace(record, steps=(*record.steps, *plan.steps), leftovers=leftovers)
+    digests = target.digests()
+    return replace(
+        record,
+        files=digests,
+        text={f.destination: f.text for f in target.files},
+        promoted=digests,
+        steps=(),
+        leftovers=leftovers,
+    )
+
+
+def deleted(record: Record, backend: str, server: str) -> Record:
+    """Give the record once a leftover is gone from HAProxy."""
+    kept = (one for one in record.leftovers if (one.backend, one.server) != (backend, server))
+    return replace(record, leftovers=tuple(kept))
+
+
 def _only_on_disk(
-    target: RenderedConfig, disk: Mapping[str, str | None], stale: tuple[str, ...], main: str
+    target: RenderedConfig,
+    disk: Mapping[str, str | None],
+    stale: tuple[str, ...],
+    main: str,
+    runs_so: frozenset[str] | None = None,
 ) -> tuple[str, ...]:
+    """Say why files are written though HAProxy needs nothing. `runs_so`: it runs these (None: all)."""
     found = []
     for name in stale:
         file, old = target.get(name), disk.get(name)
@@ -130,6 +158,8 @@ def _only_on_disk(
             found.append(f"{name} is missing")
         elif file and name == main and difference.equal_but_for_comments(old, file.text):
             found.append(f"{name}: comments and blanks only")
+        elif runs_so is not None and name not in runs_so:
+            found.append(f"{name}: nothing that HAProxy would run otherwise")
         else:
             found.append(f"{name} on disk is not what HAProxy runs")
     return tuple(found)
@@ -157,15 +187,7 @@ def _differences(
         return (f"{name} is new",)
     if name != main:
         return (f"{name} changed",)
-    return difference.reasons(old, new, _absent(balancer))
-
-
-def _absent(balancer: LoadBalancer | None) -> dict[str, dict[str, str]]:
-    if balancer is None:
-        return {}
-    return {
-        b.slug: {server: status.value for server, status in b.absent} for b in balancer.backends
-    }
+    return difference.reasons(old, new, turning.absences(balancer))
 
 
 def _bounded(reasons: list[str]) -> tuple[str, ...]:

@@ -25,10 +25,12 @@ class Outcome(StrEnum):
 
     IN_STEP = "in step"
     WRITTEN = "written"
+    APPLIED = "applied"
     RELOADED = "reloaded"
     WOULD_CHANGE = "would change"
     PAUSED = "paused"
     WAITING = "waiting"
+    PENDING = "pending"
     SUPERSEDED = "superseded"
     FAILED = "failed"
 
@@ -68,6 +70,9 @@ class SourceState:
 class CycleReport:
     """One turn.
 
+    `steps`: what is (or would be) done over HAProxy's socket, in words; `reload`: why it must load the
+    files anew (none: it need not). Where `waits`, that reload has not had its turn yet; `tried`: it
+    was asked for.
     `stages`: milliseconds by stage. `diff`: unified, of all files, secrets masked. `revision`: names
     the set that should be. `exit_code`: as `once` gives it. `finished`: unix seconds.
     """
@@ -75,6 +80,10 @@ class CycleReport:
     outcome: Outcome
     why: str = ""
     reasons: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+    reload: tuple[str, ...] = ()
+    waits: bool = False
+    tried: bool = False
     problems: tuple[Problem, ...] = ()
     holds: tuple[Hold, ...] = ()
     notes: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from confsync.domain.catalog import Catalog
 from confsync.domain.status import CycleReport, Outcome, SourceState, Stage
 from confsync.engine import telling
+from confsync.engine.background import Background
 from confsync.engine.cycle import Cycle, Turn
 from confsync.engine.holdoff import Holdoff, Pace
 from confsync.engine.mailbox import Mailbox
@@ -32,17 +33,21 @@ STUCK = 150.0
 
 _HOLD, _RESYNC = "a hold is looked at", "resync"
 _ROUTINE = frozenset({_HOLD, _RESYNC})
-_WROTE = frozenset({Outcome.WRITTEN, Outcome.RELOADED})
+_WROTE = frozenset({Outcome.WRITTEN, Outcome.APPLIED, Outcome.RELOADED})
 _WRITING = frozenset({Stage.WRITE, Stage.APPLY, Stage.VERIFY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """`main`: HAProxy's main file. `destinations`: all files. `retry`: first, longest pause (s)."""
+    """`main`: HAProxy's main file. `destinations`: all files. `retry`: first, longest pause (s).
+
+    `pace`: of reloads; `fast`: of changes at runtime (None: there are none).
+    """
 
     main: str
     destinations: tuple[str, ...]
     pace: Pace = field(default_factory=Pace)
+    fast: Pace | None = None
     retry: tuple[float, float] = (5, 60)
 
 
@@ -80,7 +85,10 @@ class Agent:
         self._notifier = notifier
         self._mailbox = Mailbox()
         self._holdoff = Holdoff(options.pace)
+        self._fast = Holdoff(options.fast) if options.fast and cycle.upkeep else None
         self._busy = asyncio.Lock()
+        self._reload_waits = False
+        self._background = Background(cycle, self._busy, telemetry, self._mailbox.poke)
         self._busy_since: float | None = None
         self._turn_began = 0.0
         self._reasons: list[str] = []
@@ -108,6 +116,7 @@ class Agent:
                 )
                 group.create_task(self._tick(), name="tick")
                 group.create_task(self._reconcile(), name="reconcile")
+                group.create_task(self._background.run(), name="background")
                 for task in extra:
                     group.create_task(_run(task))
                 group.create_task(self._stopper(stop), name="stopper")
@@ -115,10 +124,11 @@ class Agent:
             pass
         finally:
             await self._discoverer.close()
+            await self._background.close()
 
     async def _stopper(self, stop: asyncio.Event) -> None:
         await stop.wait()
-        async with self._busy:
+        async with self._background.saving, self._busy:
             raise Stopped
 
     def glance(self, why: str) -> None:
@@ -177,6 +187,7 @@ class Agent:
                 self._notifier.watchdog()
             if self.report is not None and not self._busy.locked():
                 await self._look()
+                await self._background.chores(paused=self.paused)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._glance.wait(), TICK)
             self._glance.clear()
@@ -217,15 +228,25 @@ class Agent:
             if await self._mailbox.wait(self._pause(now)):
                 reasons = self._mailbox.reasons()
                 self._reasons.extend(r for r in reasons if r not in self._reasons)
-                self._holdoff.changed(time.monotonic())
+                self._changed(time.monotonic())
             now = time.monotonic()
             self._timers(now)
-            begin = self._holdoff.begin()
-            if begin is not None and begin <= now:
+            if any(begin is not None and begin <= now for begin in self._begins()):
                 await self._turn()
 
+    def _changed(self, now: float) -> None:
+        self._holdoff.changed(now)
+        if self._fast is not None:
+            self._fast.changed(now)
+
+    def _begins(self) -> tuple[float | None, ...]:
+        """Tell when to work on changes: all go the fast lane first, where there is one."""
+        if self._fast is None:
+            return (self._holdoff.begin(),)
+        return self._fast.begin(), self._holdoff.begin() if self._reload_waits else None
+
     def _pause(self, now: float) -> float | None:
-        times = [self._holdoff.begin(), self.retry_at, self._resync_at]
+        times = [*self._begins(), self.retry_at, self._resync_at]
         if self._patient_until != float("inf"):
             times.append(self._patient_until)
         if self.cycle.guard.wake and self.retry_at is None:
@@ -246,7 +267,7 @@ class Agent:
             self._resync_at, reason = now + RESYNC, _RESYNC
         if reason:
             self._reasons.append(reason)
-            self._holdoff.changed(now)
+            self._changed(now)
 
     async def _turn(self) -> None:
         async with self._busy:
@@ -255,6 +276,20 @@ class Agent:
                 await self._one_turn()
             finally:
                 self._busy_since = None
+
+    def _acted(self, now: float, *, reloaded: bool) -> None:
+        self._reload_waits = False
+        self._holdoff.acted(now, reloaded=reloaded)
+        if self._fast is not None:
+            self._fast.acted(now, reloaded=True)
+
+    def _waits(self, now: float) -> None:
+        """Leave a reload to its own lane; what could be done at runtime is done."""
+        self._reload_waits = True
+        if self._holdoff.oldest is None:
+            self._holdoff.changed(now)
+        if self._fast is not None:
+            self._fast.acted(now, reloaded=True)
 
     async def _gathered(self) -> bool:
         """Wait until changes after a calm had their time to gather; False when there are newer."""
@@ -275,7 +310,7 @@ class Agent:
         provisional = False
         if catalog is None:
             if self._patient_until != float("inf"):
-                self._holdoff.acted(time.monotonic(), reloaded=False)
+                self._acted(time.monotonic(), reloaded=False)
                 return
             catalog, provisional = await self._stand_in()
         else:
@@ -290,6 +325,7 @@ class Agent:
             )
         else:
             released, registry = frozenset(self._released), self._registry
+            begin = self._holdoff.begin()
             report = await self.cycle.turn(
                 Turn(
                     catalog=catalog,
@@ -299,8 +335,11 @@ class Agent:
                     released=released,
                     registry=registry,
                     gate=self._gathered if self._holdoff.calm else None,
+                    reload=begin is not None and begin <= self._turn_began,
+                    swift=self._fast is not None,
                 )
             )
+            self._background.wake()
             if report.failed_stage is not Stage.GUARD:
                 self._released -= released
                 self._registry = False
@@ -328,13 +367,16 @@ class Agent:
             self._reasons.extend(report.why.split("; "))
             self._carried = (*self._carried, *report.notes)
             self._telemetry.cycle(report, news=False)
+            self._waits(time.monotonic())
             return
         report = replace(report, notes=tuple(dict.fromkeys((*self._carried, *report.notes))))
         self._carried = ()
         now = time.monotonic()
         before, self.report = self.report, report
-        reloaded = Stage.APPLY in report.stages
-        self._holdoff.acted(now, reloaded=reloaded)
+        if report.waits:
+            self._waits(now)
+        else:
+            self._acted(now, reloaded=report.tried)
         self._resync_at = now + RESYNC
         if report.outcome is Outcome.FAILED:
             self._failures += 1
@@ -351,6 +393,7 @@ class Agent:
             files = self.options.destinations
             self._prints = await asyncio.to_thread(self._store.fingerprint, files)
         routine = report.why in _ROUTINE and telling.same(before, report)
+        routine = routine or report.outcome is Outcome.PENDING
         self._telemetry.cycle(report, news=not routine)
         telling.news(self._telemetry, before, report)
         self._notifier.ready()

@@ -40,7 +40,7 @@ class Applier:
     ) -> None:
         """Stage elsewhere and check; changes nothing. `has_live`: there is a main file on disk."""
         staged = await self._staged(self._scratch, config, plan, draft)
-        await self._checked(self._scratch, staged, draft, has_live=has_live)
+        await self.checked(self._scratch, staged, draft, has_live=has_live)
         await asyncio.to_thread(self._scratch.discard, staged)
 
     async def apply(
@@ -64,7 +64,7 @@ class Applier:
         staged = await self._staged(self._store, config, plan, draft)
         # The disk is slow, and so is `haproxy -c`: they work side by side.
         preparing = asyncio.get_running_loop().run_in_executor(None, self._store.prepare, staged)
-        await self._checked(self._store, staged, draft, has_live=has_live, beside=preparing)
+        await self.checked(self._store, staged, draft, has_live=has_live, beside=preparing)
         with draft.stage(Stage.WRITE):
             await self._prepared(staged, preparing)
             if isinstance(plan, ReloadPlan):
@@ -80,6 +80,7 @@ class Applier:
             if not observed.running:
                 return Record(promoted=digests)
             return replace(record or Record(), promoted=digests)
+        draft.tried = True
         with draft.stage(Stage.APPLY):
             self.observed = await self._reload(observed)
         draft.outcome = Outcome.RELOADED
@@ -102,7 +103,7 @@ class Applier:
             faults.point("after-stage")
         return staged
 
-    async def _checked(
+    async def checked(
         self,
         store: Stager,
         staged: Staged,

@@ -9,29 +9,34 @@ A foreseen error ends the turn and stands in its report; it never ends the agent
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from confsync import faults
-from confsync.core import desired, planning
-from confsync.core.haproxy import text
 from confsync.core.placement import Placement
 from confsync.domain.catalog import Catalog
-from confsync.domain.change import NoChange, Plan, ReloadPlan, WritePlan
-from confsync.domain.loadbalancer import LoadBalancer
+from confsync.domain.change import NoChange, ReloadPlan, RuntimePlan, WritePlan
 from confsync.domain.rendered import RenderedConfig, digest
-from confsync.domain.running import Observed, Record, ServerState
+from confsync.domain.running import Observed
 from confsync.domain.status import CycleReport, Outcome, Stage
 from confsync.engine import guarding
 from confsync.engine.applying import Applier, Gate
+from confsync.engine.auditing import Options as UpkeepOptions
 from confsync.engine.draft import Draft, unified
-from confsync.engine.keeping import keep
-from confsync.engine.offloop import work
-from confsync.errors import ConfsyncError, NotOurs, TargetError
-from confsync.ports import ConfigStore, Discoverer, Renders, Stager, StateStore, Target
-
-LOADING = 5.0
-"""Seconds that a turn waits for a reload that is under way."""
-_ANY = frozenset({"", "*", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
+from confsync.engine.modelling import Modeller
+from confsync.engine.outlook import Outlook, View
+from confsync.engine.recording import Recorder
+from confsync.engine.stepping import Stepper
+from confsync.engine.upkeep import Upkeep
+from confsync.errors import CheckRejected, ConfsyncError, NotOurs
+from confsync.ports import (
+    ConfigStore,
+    Discoverer,
+    Renders,
+    Runtime,
+    Stager,
+    StateStore,
+    Surveyor,
+    Target,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,7 @@ class Options:
 
     main: str
     guard: guarding.Options = field(default_factory=guarding.Options)
+    upkeep: UpkeepOptions = field(default_factory=UpkeepOptions)
     placement: Placement = field(default_factory=Placement)
 
 
@@ -49,7 +55,9 @@ class Turn:
 
     `apply` False: nothing is changed, on disk or in the state. `provisional`: the catalog stands in
     for one that never came, and is not remembered. `released`, `registry`: an operator's releases.
-    `gate` is asked before anything is promoted; when it says no, the turn is superseded.
+    `gate` is asked before a reload's files are promoted; when it says no, the turn is superseded.
+    `reload` False: a reload has not its turn yet; what can be done at runtime is done. `swift`: what
+    no change waits for is put off, and `finish` does it.
     """
 
     catalog: Catalog
@@ -61,6 +69,8 @@ class Turn:
     released: frozenset[str] = frozenset()
     registry: bool = False
     gate: Gate | None = None
+    reload: bool = True
+    swift: bool = False
 
 
 class Cycle:
@@ -77,33 +87,73 @@ class Cycle:
         target: Target,
         renderer: Renders,
         is_local: Callable[[str], bool],
+        runtime: Runtime | None = None,
+        surveyor: Surveyor | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`scratch`: a store that stages elsewhere, for turns that change nothing."""
+        """`scratch`: a store that stages elsewhere, for turns that change nothing.
+
+        `runtime` or `surveyor` None: every change is a reload.
+        """
         self._options = options
         self.guard = guarding.Guard(
             options=options.guard, discoverer=discoverer, state=state, target=target, clock=clock
         )
         self._store = store
         self._scratch = scratch
-        self._state = state
         self._target = target
-        self._renderer = renderer
-        self._is_local = is_local
         self._clock = clock
-        self._record: Record | None = None
-        self._ids: dict[str, int] = {}
-        self._declared: tuple[frozenset[str], frozenset[tuple[str, int]]] | None = None
-        self.observed: Observed | None = None
-        # The first turn that finds all in step ends a journal that a crash may have left.
-        self._unsaved = True
+        self._modeller = Modeller(
+            main=options.main,
+            statuses=options.guard.served,
+            renderer=renderer,
+            state=state,
+            is_local=is_local,
+        )
+        self.outlook = Outlook(
+            main=options.main,
+            store=store,
+            state=state,
+            target=target,
+            runtime=runtime,
+            surveyor=surveyor,
+            leftovers=options.upkeep.leftovers,
+        )
+        self.stepper = Stepper(main=options.main, store=store, state=state, runtime=runtime)
+        self.upkeep: Upkeep | None = None
+        if runtime is not None:
+            self.upkeep = Upkeep(
+                options=options.upkeep,
+                main=options.main,
+                outlook=self.outlook,
+                stepper=self.stepper,
+                store=store,
+                state=state,
+                target=target,
+                port=runtime,
+                clock=clock,
+            )
+        self._recorder = Recorder(
+            outlook=self.outlook, stepper=self.stepper, store=store, state=state
+        )
+
+    @property
+    def observed(self) -> Observed | None:
+        """What was seen of HAProxy last."""
+        return self.outlook.observed
+
+    @observed.setter
+    def observed(self, observed: Observed | None) -> None:
+        self.outlook.observed = observed
 
     def restore(self) -> Catalog | None:
         """Take up what the state directory kept; returns the last good catalog. Blocking."""
-        self._record = self._state.load_record()
-        ids = self._state.load("ids")
-        if isinstance(ids, dict):
-            self._ids = {k: v for k, v in ids.items() if isinstance(v, int)}
+        self.outlook.restore()
+        self._recorder.restore()
+        self._modeller.restore()
+        if self.upkeep:
+            self.stepper.sending = self.outlook.unsure
+            self.upkeep.restore()
         return self.guard.restore()
 
     async def turn(self, turn: Turn) -> CycleReport:
@@ -115,8 +165,16 @@ class Cycle:
             await self._stages(turn, draft)
         except ConfsyncError as error:
             draft.failed(error)
-        await self.guard.keep(draft)
+        if not turn.swift:
+            await self.guard.keep(draft)
         return draft.report(self._clock())
+
+    async def finish(self) -> tuple[str, ...]:
+        """Keep what swift turns have put off; returns what could not be kept, in words."""
+        draft = Draft("finish", self._options.placement)
+        await self._recorder.save(draft)
+        await self.guard.keep(draft)
+        return draft.report(self._clock()).notes
 
     async def check(self, catalog: Catalog | None, *, haproxy: bool) -> CycleReport:
         """Render a catalog and have HAProxy check it (None: the main file as it is); change nothing."""
@@ -126,7 +184,7 @@ class Cycle:
                 with draft.stage(Stage.CHECK):
                     draft.note(*await self._target.check(self._options.main, None))
             else:
-                _, config = await self._rendered(catalog, draft, remember=False)
+                _, config = await self._modeller.rendered(catalog, draft, remember=False)
                 everything = tuple(f.destination for f in config.files)
                 plan = WritePlan(destinations=everything, reasons=())
                 if haproxy:
@@ -147,194 +205,164 @@ class Cycle:
                 registry=turn.registry,
                 remember=turn.apply and not turn.provisional,
             )
-        balancer, config = await self._rendered(catalog, draft, remember=turn.apply)
+        balancer, config = await self._modeller.rendered(catalog, draft, remember=turn.apply)
         with draft.stage(Stage.PLAN):
-            observed, disk, plan = await self._plan(config, balancer, draft)
+            view = await self.outlook.plan(config, balancer, draft, swift=turn.swift)
+        plan = view.plan
         if isinstance(plan, NoChange):
             draft.note(*plan.reasons)
             if turn.apply and not turn.paused:
-                await self._remember(config, observed, draft)
+                await self._recorder.remember(config, view, draft, swift=turn.swift)
             return
-        draft.reasons = plan.reasons
-        foreign = self._foreign(plan, disk)
+        draft.planned(plan)
+        if turn.apply and not turn.paused:
+            await self._carry_out(turn, config, view, draft)
+            return
+        whole = _as_written(plan)
+        foreign = self._recorder.foreign(whole, view.disk)
         if foreign:
             draft.note(f"edited by another hand: {', '.join(foreign)}")
         if not turn.apply or foreign:
-            draft.diff = unified(config, disk)
-        unknown = self._unknown(plan, disk)
-        applier = self._applier()
-        has_live = disk.get(self._options.main) is not None
-        if not turn.apply or turn.paused:
-            draft.outcome = Outcome.PAUSED if turn.apply else Outcome.WOULD_CHANGE
-            if not turn.apply:
-                await applier.rehearse(config, plan, draft, has_live=has_live)
-            _refuse(unknown, adopt=turn.adopt)
+            draft.diff = unified(config, view.disk)
+        draft.outcome = Outcome.PAUSED if turn.apply else Outcome.WOULD_CHANGE
+        if not turn.apply:
+            has_live = view.disk.get(self._options.main) is not None
+            await self._applier().rehearse(config, whole, draft, has_live=has_live)
+        _refuse(self._recorder.unknown(whole, view.disk), adopt=turn.adopt)
+
+    async def _carry_out(
+        self, turn: Turn, config: RenderedConfig, view: View, draft: Draft
+    ) -> None:
+        plan, observed = view.plan, view.observed
+        assert not isinstance(plan, NoChange)
+        if isinstance(plan, RuntimePlan):
+            doubt = await self._step(turn, config, view, plan, draft)
+            if not doubt and plan.then is None:
+                return
+            if doubt:
+                draft.note(f"a change at runtime is not certain: {doubt}")
+                self.outlook.must = doubt
+                draft.reload = (doubt, *draft.reload)
+                self.outlook.observed = observed = await self._target.observe()
+                if observed.loading or not observed.running:
+                    turn = replace(turn, reload=False)
+            stale = plan.then.destinations if plan.then else ()
+            plan = ReloadPlan(destinations=stale, reasons=draft.reload)
+        if isinstance(plan, ReloadPlan) and not turn.reload:
+            draft.waits = True
+            if draft.outcome is Outcome.IN_STEP:
+                draft.outcome = Outcome.PENDING
             return
-        _refuse(unknown, adopt=turn.adopt)
-        for name in foreign:
-            kept = await asyncio.to_thread(self._store.keep_foreign, name, disk[name] or "")
-            draft.note(f"the edit of {name} by another hand is kept as {kept}")
-        for name in unknown:
-            kept = await asyncio.to_thread(self._store.keep_original, name, disk[name] or "")
-            draft.note(f"{name} is adopted; what stood there is kept as {kept}")
-        record = await applier.apply(
-            config, plan, observed, self._record, draft, has_live=has_live, gate=turn.gate
+        await self._make_way(config, plan, view, draft, adopt=turn.adopt)
+        await self._load(turn, config, plan, replace(view, observed=observed), draft)
+
+    async def _step(
+        self, turn: Turn, config: RenderedConfig, view: View, plan: RuntimePlan, draft: Draft
+    ) -> str:
+        """Do what can be done at runtime; returns a doubt, which only a reload ends."""
+        record = self.outlook.record
+        if record is None or not view.observed.same_worker(record):
+            record = self._recorder.found(config, view)
+            record = replace(
+                record,
+                text={n: t for n, t in view.disk.items() if t is not None},
+                files={n: digest(t) for n, t in view.disk.items() if t is not None},
+                promoted=self.outlook.record.promoted if self.outlook.record else {},
+            )
+        await self._make_way(config, plan, view, draft, adopt=turn.adopt)
+        self.stepper.seed(config, view, record)
+        self.outlook.record, doubt = await self.stepper.step(
+            config, plan, view, record, self._applier(), draft, now=self._clock()
         )
+        if not doubt and not turn.swift:
+            await self._recorder.confirm(draft)
+            await self._proven(draft)
+        return doubt
+
+    async def _load(
+        self,
+        turn: Turn,
+        config: RenderedConfig,
+        plan: WritePlan | ReloadPlan,
+        view: View,
+        draft: Draft,
+    ) -> None:
+        """Check and write; have HAProxy load it where that is planned."""
+        if self.upkeep and isinstance(plan, ReloadPlan):
+            await self.upkeep.auditor.before_a_load()
+        if self.stepper.unproven is not None and not self.outlook.must:
+            # What runs is what a failed reload must go back to.
+            await self._recorder.confirm(draft)
+        applier = self._applier()
+        has_live = view.disk.get(self._options.main) is not None
+        try:
+            record = await applier.apply(
+                config,
+                plan,
+                view.observed,
+                self.outlook.record,
+                draft,
+                has_live=has_live,
+                gate=turn.gate,
+            )
+        except CheckRejected as error:
+            if self.upkeep and self.outlook.must and self.stepper.unproven is not None:
+                draft.note(*(await self.upkeep.undo(error)).alarms)
+            raise
         if record is None:
             return
-        self._record = record
-        self.observed = applier.observed or observed
-        await self._record_it(draft)
+        if applier.observed is not None:
+            record = replace(record, named=view.named)
+            self.outlook.observed = applier.observed
+            self.outlook.must = self.outlook.wish = ""
+            self.stepper.added_at = None
+        self.outlook.record = record
+        self.stepper.unproven = None
+        self.stepper.shapes.passed(config, view.configs(self._options.main))
+        if self.upkeep and applier.observed is not None:
+            draft.note(*await self.upkeep.auditor.loaded())
+        await self._recorder.confirm(draft)
 
-    async def _rendered(
-        self, catalog: Catalog, draft: Draft, *, remember: bool
-    ) -> tuple[LoadBalancer, RenderedConfig]:
-        with draft.stage(Stage.MODEL):
-            balancer = await self._model(catalog, draft, remember=remember)
-        with draft.stage(Stage.RENDER):
-            config, refused = await asyncio.to_thread(self._renderer.render, balancer)
-            draft.problems = (*draft.problems, *refused)
-            draft.rendered(config)
-        return balancer, config
+    async def _proven(self, draft: Draft) -> None:
+        """Check what is live after steps, where nobody will do it later."""
+        assert self.upkeep
+        with draft.stage(Stage.CHECK):
+            config, refused = await self.upkeep.prove()
+        if refused is not None:
+            draft.note(*(await self.upkeep.undo(refused)).alarms)
+            raise refused
+        if config is not None:
+            await self.upkeep.proven(config)
 
-    async def _model(self, catalog: Catalog, draft: Draft, *, remember: bool) -> LoadBalancer:
-        if self._declared is None:
-            self._declared = await asyncio.to_thread(self._declares)
-        reserved, binds = self._declared
-        balancer, ids = await work(
-            sum(len(s.instances) for s in catalog.services),
-            lambda: desired.desired(
-                catalog,
-                statuses=self._options.guard.served,
-                reserved=reserved,
-                loops=self._loops(catalog, binds),
-                ids=self._ids,
-            ),
-        )
-        if ids != self._ids and remember:
-            self._ids = ids
-            await keep(draft, self._state.save, "ids", ids)
-        draft.problems = balancer.problems
-        draft.services = len(balancer.backends)
-        draft.servers = sum(len(b.instances) for b in balancer.backends)
-        return balancer
+    async def _make_way(
+        self,
+        config: RenderedConfig,
+        plan: WritePlan | ReloadPlan | RuntimePlan,
+        view: View,
+        draft: Draft,
+        *,
+        adopt: bool,
+    ) -> None:
+        """Keep what others wrote, before it is replaced; refuse what nobody gave us."""
+        foreign = self._recorder.foreign(plan, view.disk)
+        if foreign:
+            draft.note(f"edited by another hand: {', '.join(foreign)}")
+            draft.diff = unified(config, view.disk)
+        unknown = self._recorder.unknown(plan, view.disk)
+        _refuse(unknown, adopt=adopt)
+        for name in foreign:
+            kept = await asyncio.to_thread(self._store.keep_foreign, name, view.disk[name] or "")
+            draft.note(f"the edit of {name} by another hand is kept as {kept}")
+        for name in unknown:
+            kept = await asyncio.to_thread(self._store.keep_original, name, view.disk[name] or "")
+            draft.note(f"{name} is adopted; what stood there is kept as {kept}")
 
-    def _declares(self) -> tuple[frozenset[str], frozenset[tuple[str, int]]]:
-        """Find the proxies and the addresses that the templates have without any service."""
-        configs = [
-            f.text
-            for f in self._renderer.declared().files
-            if f.destination == self._options.main or f.destination.endswith(".cfg")
-        ]
-        return (
-            frozenset[str]().union(*(text.proxies(t) for t in configs)),
-            frozenset[tuple[str, int]]().union(*(text.binds(t) for t in configs)),
-        )
 
-    def _loops(
-        self, catalog: Catalog, binds: frozenset[tuple[str, int]]
-    ) -> frozenset[tuple[str, int]]:
-        """Find instances that are HAProxy's own listeners on this host: each would be a loop."""
-        ports = {port for _, port in binds}
-        asked = {
-            (i.address, i.port) for s in catalog.services for i in s.instances if i.port in ports
-        }
-        anywhere = {port for address, port in binds if address in _ANY}
-        return frozenset(
-            (address, port)
-            for address, port in asked
-            if (address, port) in binds or (port in anywhere and self._is_local(address))
-        )
-
-    async def _plan(
-        self, config: RenderedConfig, balancer: LoadBalancer, draft: Draft
-    ) -> tuple[Observed, dict[str, str | None], Plan]:
-        observed = await self._observe()
-        self.observed = observed
-        draft.note(*observed.notes)
-        destinations = tuple(f.destination for f in config.files)
-        wanted = tuple(dict.fromkeys((*destinations, self._options.main)))
-        disk = await asyncio.to_thread(self._store.read, wanted)
-        known = self._record is not None and observed.same_worker(self._record)
-        loaded = planning.loaded(
-            self._record,
-            observed,
-            disk,
-            older=known or await self._older(destinations, observed),
-            servers=() if known or not observed.running else await self._servers(),
-            main=self._options.main,
-        )
-        plan = await work(
-            sum(len(b.instances) for b in balancer.backends),
-            lambda: planning.plan(config, disk, loaded, main=self._options.main, balancer=balancer),
-        )
-        return observed, disk, plan
-
-    async def _observe(self) -> Observed:
-        """Look at HAProxy, after a reload that others asked for: in it, nothing is known for sure."""
-        until = time.monotonic() + LOADING
-        while True:
-            observed = await self._target.observe()
-            if not observed.loading or time.monotonic() >= until:
-                return observed
-            await asyncio.sleep(0.05)
-
-    async def _servers(self) -> tuple[ServerState, ...] | None:
-        try:
-            return await self._target.servers()
-        except TargetError:
-            return None
-
-    async def _older(self, destinations: tuple[str, ...], observed: Observed) -> bool:
-        """Tell whether all files were surely in place before the worker began to read them."""
-        prints = await asyncio.to_thread(self._store.fingerprint, destinations)
-        return all(
-            entry is not None and max(entry[0], entry[3]) / 1e9 < observed.worker_started
-            for entry in prints
-        )
-
-    def _foreign(self, plan: WritePlan | ReloadPlan, disk: dict[str, str | None]) -> list[str]:
-        promoted = self._record.promoted if self._record else {}
-        return [
-            name
-            for name in plan.destinations
-            if (there := disk.get(name)) is not None
-            and name in promoted
-            and digest(there) != promoted[name]
-        ]
-
-    def _unknown(self, plan: WritePlan | ReloadPlan, disk: dict[str, str | None]) -> list[str]:
-        promoted = self._record.promoted if self._record else {}
-        return [n for n in plan.destinations if disk.get(n) is not None and n not in promoted]
-
-    async def _remember(self, config: RenderedConfig, observed: Observed, draft: Draft) -> None:
-        """Record a worker that was found in step, so that the next start need not look closer."""
-        digests = config.digests()
-        if (
-            self._record is None
-            or self._record.promoted != digests
-            or (observed.running and not observed.same_worker(self._record))
-        ):
-            self._record = Record(
-                files=digests if observed.running else {},
-                text={f.destination: f.text for f in config.files} if observed.running else {},
-                promoted=digests,
-                worker_pid=observed.worker_pid,
-                worker_started=observed.worker_started,
-                version=observed.version,
-            )
-            self._unsaved = True
-        if self._unsaved:
-            await self._record_it(draft)
-
-    async def _record_it(self, draft: Draft) -> None:
-        """Save the record, then end the journal: a crash between the two is a reload too many."""
-        self._unsaved = True
-        faults.point("before-record")
-        if self._record is not None and await keep(draft, self._state.save_record, self._record):
-            faults.point("after-record")
-            await asyncio.to_thread(self._store.settle)
-            self._unsaved = False
+def _as_written(plan: WritePlan | ReloadPlan | RuntimePlan) -> WritePlan | ReloadPlan:
+    """Name all that a plan writes in the end."""
+    if not isinstance(plan, RuntimePlan):
+        return plan
+    return plan.then or WritePlan(destinations=plan.destinations, reasons=plan.reasons)
 
 
 def _refuse(unknown: list[str], *, adopt: bool) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from confsync.core.placement import Placement
+from confsync.domain.change import Plan, ReloadPlan, RuntimePlan
 from confsync.domain.loadbalancer import Problem
 from confsync.domain.rendered import RenderedConfig, digest
 from confsync.domain.status import CycleReport, Hold, Outcome, Stage
+from confsync.engine import telling
 from confsync.errors import ConfsyncError
 
 HELD_EXIT = 4
@@ -24,6 +26,10 @@ class Draft:
         self._placement = placement or Placement()
         self.outcome = Outcome.IN_STEP
         self.reasons: tuple[str, ...] = ()
+        self.steps: tuple[str, ...] = ()
+        self.reload: tuple[str, ...] = ()
+        self.waits = False
+        self.tried = False
         self.problems: tuple[Problem, ...] = ()
         self.holds: tuple[Hold, ...] = ()
         self.notes: list[str] = []
@@ -51,6 +57,14 @@ class Draft:
         """Add remarks, each once."""
         self.notes.extend(n for n in dict.fromkeys(notes) if n not in self.notes)
 
+    def planned(self, plan: Plan) -> None:
+        """Take over what is to be done, and why."""
+        last = plan.then if isinstance(plan, RuntimePlan) else plan
+        if isinstance(plan, RuntimePlan):
+            self.steps = tuple(telling.step(s) for s in plan.steps)
+        self.reload = last.reasons if isinstance(last, ReloadPlan) else ()
+        self.reasons = tuple(dict.fromkeys((*plan.reasons, *self.reload)))
+
     def rendered(self, config: RenderedConfig) -> None:
         """Take over the set that should be: its revision, and what no text may show."""
         self.secrets = config
@@ -72,12 +86,16 @@ class Draft:
             code = self._error.exit_code
         elif self.holds:
             code = HELD_EXIT
-        elif self.outcome in {Outcome.WOULD_CHANGE, Outcome.PAUSED}:
+        elif self.waits or self.outcome in {Outcome.WOULD_CHANGE, Outcome.PAUSED}:
             code = WOULD_CHANGE_EXIT
         return CycleReport(
             outcome=self.outcome,
             why=self.why,
             reasons=tuple(mask(r) for r in self.reasons),
+            steps=tuple(mask(s) for s in self.steps),
+            reload=tuple(mask(r) for r in self.reload),
+            waits=self.waits,
+            tried=self.tried,
             problems=self.problems,
             holds=self.holds,
             notes=tuple(mask(n) for n in self.notes),

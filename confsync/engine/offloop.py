@@ -12,8 +12,15 @@ T = TypeVar("T")
 
 SMALL = 200
 """Servers that are typed, judged or compared within about a millisecond."""
+LITTLE = 100_000
+"""Characters that are read or written, without waiting for the disk, within about a millisecond."""
 
 
 async def work(servers: int, function: Callable[[], T]) -> T:
     """Call a pure function, in a thread when it is about many servers."""
     return function() if servers <= SMALL else await asyncio.to_thread(function)
+
+
+async def touch(size: int, function: Callable[[], T]) -> T:
+    """Read or write `size` characters, waiting for no disk; in a thread when it is much."""
+    return function() if size <= LITTLE else await asyncio.to_thread(function)

@@ -2,6 +2,17 @@
 
 import dataclasses
 
+from confsync.domain.change import (
+    AddServer,
+    Admin,
+    ReplaceMap,
+    RetireServer,
+    SetAddress,
+    SetMaxconn,
+    SetState,
+    SetWeight,
+    Step,
+)
 from confsync.domain.loadbalancer import Problem
 from confsync.domain.running import Observed
 from confsync.domain.status import CycleReport, Outcome
@@ -60,6 +71,28 @@ def difference(before: Observed | None, now: Observed) -> str:
     if now.master_pid != before.master_pid:
         return "HAProxy was restarted"
     return RELOADED
+
+
+def step(one: Step) -> str:
+    """Say a step in words, near to HAProxy's own."""
+    if isinstance(one, ReplaceMap):
+        return f"replace map {one.name}: {len(one.entries)} entries"
+    name = f"{one.backend}/{one.server}"
+    match one:
+        case AddServer():
+            state = "" if one.state is Admin.READY else f", {one.state}"
+            return " ".join(("add server", name, one.place, *one.words)) + state
+        case RetireServer():
+            after = "deleted when unused" if one.delete else "gone with the next reload"
+            return f"retire server {name}: {one.state} ({one.cause}), {after}"
+        case SetWeight():
+            return f"set server {name} weight {one.weight}"
+        case SetState():
+            return f"set server {name} state {one.state}"
+        case SetMaxconn():
+            return f"set maxconn server {name} {one.maxconn}"
+        case SetAddress():
+            return f"set server {name} addr {one.address} port {one.port}"
 
 
 def _fields(problem: Problem) -> dict[str, object]:

@@ -220,10 +220,11 @@ class Reload(Table):
 
 
 class Runtime(Table):
-    """Changes over HAProxy's socket, without a reload. Accepted; used from a later version on."""
+    """Changes over HAProxy's socket, without a reload. For the targets `socket` and `systemd`."""
 
-    enabled: bool = True
-    """Whether servers, weights and map entries change without a reload where that is proven."""
+    enabled: bool = False
+    """Whether servers, weights and map entries change without a reload where that is proven. New, so
+    it has to be asked for."""
 
     quiet: kinds.Seconds = 0.002
     """How long to gather changes."""
@@ -251,7 +252,7 @@ class Runtime(Table):
 
 
 class Retire(Table):
-    """How servers leave. Accepted; used from a later version on."""
+    """How servers leave where changes need no reload (`[runtime]`)."""
 
     drain: kinds.Seconds = 60
     """A server in Consul's maintenance gets no new sessions for so long, then no requests at all.

@@ -5,18 +5,15 @@ The only module that knows adapters by name. Imports that a command may not need
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from confsync import __version__
 from confsync.adapters.files.scratch import ScratchStore
 from confsync.adapters.files.state import StateDirectory
-from confsync.adapters.files.store import FileStore, Recovery, StoreOptions
+from confsync.adapters.files.store import FileStore, StoreOptions
 from confsync.adapters.files.templates import TemplateFiles, TemplateOption, TemplateOptions
-from confsync.adapters.haproxy.options import SocketOptions
-from confsync.adapters.haproxy.target import SocketTarget
 from confsync.adapters.network.local import is_local
 from confsync.core import guards, placement
 from confsync.core.builtin import BUILTIN_VARS
@@ -26,39 +23,17 @@ from confsync.domain.catalog import Catalog, Status
 from confsync.domain.rendered import TemplateSet
 from confsync.domain.running import Record
 from confsync.domain.status import CycleReport
-from confsync.engine import cycle, guarding
+from confsync.engine import auditing, cycle, guarding, outlook
 from confsync.errors import Unavailable
-from confsync.ports import ConfigStore, Discoverer, Target
+from confsync.ports import Discoverer
 from confsync.settings.load import Loaded
-from confsync.settings.model import (
-    ConsulSource,
-    DockerTarget,
-    FileSource,
-    Settings,
-    SystemdTarget,
-)
+from confsync.settings.model import ConsulSource, FileSource, Settings
+from confsync.wiring import reaching
 
 
 def control_socket(loaded: Loaded) -> str:
     """Name the agent's control socket."""
     return str(Path(loaded.settings.state.directory) / "agent.sock")
-
-
-class Store(ConfigStore, Protocol):
-    """The destinations, wherever they are."""
-
-    def recover(self) -> Recovery:
-        """Mend what a crash left behind."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reached:
-    """The way to the running HAProxy. `watch`: who tells of its changes, for ever, in words."""
-
-    target: Target
-    store: Store
-    watch: Callable[[Callable[[str], None]], Awaitable[None]] | None = None
-    close: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +45,8 @@ class Parts:
     templates: TemplateSet
     renderer: Renderer
     discoverer: Discoverer
-    reached: Reached
-    store: Store
+    reached: reaching.Reached
+    store: reaching.Store
     state: StateDirectory
     cycle: cycle.Cycle
 
@@ -89,16 +64,6 @@ class Parts:
     def destinations(self) -> tuple[str, ...]:
         """All files that the templates make."""
         return tuple(t.destination for t in self.templates.templates)
-
-
-def placed(settings: Settings) -> placement.Placement:
-    """Tell how HAProxy sees the files that the settings name."""
-    chosen = settings.target
-    if not isinstance(chosen, DockerTarget):
-        return placement.Placement()
-    if chosen.directory:
-        return placement.shared(chosen.config, chosen.directory)
-    return placement.mirrored(settings.state.directory)
 
 
 def _templates(loaded: Loaded, where: placement.Placement) -> TemplateSet:
@@ -152,46 +117,13 @@ def discoverer(source: ConsulSource | FileSource) -> Discoverer:
     )
 
 
-def reached(
-    settings: Settings, where: placement.Placement, store: FileStore, state: StateDirectory
-) -> Reached:
-    """Build the way to the running HAProxy, and to its files."""
-    chosen = settings.target
-    options = SocketOptions(
-        config=where.local(chosen.config),
-        master_socket=chosen.master_socket,
-        stats_socket=chosen.stats_socket,
-        binary=chosen.binary,
-        weak=chosen.check == "weak",
-        timeout=settings.reload.timeout,
-    )
-    if isinstance(chosen, DockerTarget):
-        from confsync.wiring import containers  # noqa: PLC0415
-
-        docker, files = containers.made(chosen, options, where, store, state)
-        return Reached(target=docker, store=files, watch=docker.watch, close=docker.close)
-    if isinstance(chosen, SystemdTarget):
-        from confsync.adapters.systemd import systemctl, unit  # noqa: PLC0415
-
-        manager = systemctl.Systemctl(chosen.unit)
-        return Reached(
-            target=unit.SystemdTarget(
-                unit.SystemdOptions(unit=chosen.unit, timeout=settings.reload.timeout),
-                SocketTarget(options, master_pid=manager.main_pid),
-                systemctl=manager,
-            ),
-            store=store,
-        )
-    return Reached(target=SocketTarget(options), store=store)
-
-
 def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
     """Put everything together. Reads the templates; touches nothing else. Raises SettingsError.
 
     `anywhere`: for a check on a machine where the destinations' folders need not exist.
     """
     settings = loaded.settings
-    where = placed(settings)
+    where = reaching.placed(settings)
     main = where.local(settings.target.config)
     templates = _templates(loaded, where)
     renderer = Renderer(
@@ -210,7 +142,8 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
     )
     state = StateDirectory(directory)
     source = discoverer(settings.source)
-    way = reached(settings, where, store, state)
+    way = reaching.reached(settings, where, store, state)
+    runtime, retire = settings.runtime, settings.retire
     guard = settings.guard
     return Parts(
         settings=settings,
@@ -225,6 +158,13 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
             options=cycle.Options(
                 main=main,
                 placement=where,
+                upkeep=auditing.Options(
+                    drain=retire.drain,
+                    leftovers=retire.leftovers,
+                    audit=runtime.audit,
+                    settle=runtime.settle,
+                    operator=runtime.operator,
+                ),
                 guard=guarding.Options(
                     selection=_selection(settings.source),
                     served=frozenset(Status(s) for s in settings.source.status),
@@ -243,6 +183,8 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
             target=way.target,
             renderer=renderer,
             is_local=is_local,
+            runtime=way.runtime,
+            surveyor=way.surveyor,
         ),
     )
 
@@ -304,6 +246,9 @@ def claimed(made: Parts) -> Iterator[tuple[str, ...]]:
             # What a crash left promoted is confsync's own hand, not a foreign one.
             record = made.state.load_record() or Record()
             made.state.save_record(replace(record, promoted={**record.promoted, **found.promoted}))
+            if any(record.files.get(name, told) != told for name, told in found.promoted.items()):
+                # Steps to that set may have been sent, and no record tells of them.
+                made.state.save(outlook.SENDING, True)
         yield found.notes
 
 

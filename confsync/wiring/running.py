@@ -56,6 +56,12 @@ class Running:
                     interval=reload.interval,
                 ),
                 retry=reload.retry,
+                fast=holdoff.Pace(
+                    first=0,
+                    quiet=settings.runtime.quiet,
+                    ceiling=settings.runtime.ceiling,
+                    interval=settings.runtime.quiet,
+                ),
             ),
             cycle=self._parts.cycle,
             discoverer=self._parts.discoverer,
@@ -129,10 +135,22 @@ class Running:
             "source": _plain(now.source),
             "haproxy": _plain(now.cycle.observed),
             "report": _plain(report),
+            "runtime": self._runtime(),
             "holds": _plain(report.holds if report else ()),
             "problems": _plain(report.problems if report else ()),
             "next_retry": now.retry_in,
             "exit_code": now.exit_code,
+        }
+
+    def _runtime(self) -> dict[str, object]:
+        """Tell what was done without a reload, what is left of it, and what is held by hand."""
+        cycle = self._agent.cycle
+        record = cycle.outlook.record
+        return {
+            "enabled": cycle.upkeep is not None,
+            "counts": _plain(cycle.stepper.counts),
+            "leftovers": _plain(record.leftovers if record else ()),
+            "by_hand": [drift.what for drift in cycle.stepper.hands.found],
         }
 
     def _release(self, args: dict[str, object]) -> dict[str, object]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from confsync.domain.catalog import Catalog, Instance, Service
+from confsync.domain.change import Admin
 from confsync.domain.loadbalancer import LoadBalancer, Problem
 from confsync.domain.rendered import RenderedConfig, RenderedFile
 from confsync.domain.running import Observed, Record, ServerState
@@ -53,7 +54,10 @@ class Renderer:
         lines = [self.head]
         for backend in balancer.backends:
             lines.append(f"backend {backend.slug}\n")
-            lines += [f"    server {s.server} {s.address}:{s.port}\n" for s in backend.instances]
+            lines += [
+                f"    server {s.server} {s.address}:{s.port} id {s.server_id} weight {s.weight}\n"
+                for s in backend.instances
+            ]
         hosts = "".join(f"{b.slug} {b.slug}\n" for b in balancer.backends)
         return RenderedConfig(
             files=(
@@ -78,7 +82,8 @@ class Store:
         self.stamps: dict[str, float] = {}
         self.now = 0.0
         self.done: list[str] = []
-        self.previous: dict[str, str | None] = {}
+        self.previous: dict[str, str | None] | None = None
+        """Until it is settled: what `restore` puts back, however many promotions follow."""
         self.rejected = ""
         self.kept: dict[str, str] = {}
         self.stage_error: ConfsyncError | None = None
@@ -102,11 +107,13 @@ class Store:
         if self.prepare_error:
             raise self.prepare_error
 
-    def promote(self, staged: Staged) -> None:
+    def promote(self, staged: Staged, *, quick: bool = False) -> None:
         if self.promote_error:
             raise self.promote_error
-        self.done.append("promote")
-        self.previous = {f.destination: self.disk.get(f.destination) for f in staged.config.files}
+        self.done.append("quick" if quick else "promote")
+        if self.previous is None:
+            files = staged.config.files
+            self.previous = {f.destination: self.disk.get(f.destination) for f in files}
         for file in staged.config.files:
             if file.destination in staged.paths:
                 self.put(file.destination, file.text)
@@ -118,15 +125,17 @@ class Store:
 
     def restore(self) -> tuple[str, ...]:
         self.done.append("restore")
-        for name, text in self.previous.items():
+        previous, self.previous = self.previous or {}, None
+        for name, text in previous.items():
             if text is None:
                 self.disk.pop(name, None)
             else:
                 self.put(name, text)
-        return tuple(self.previous)
+        return tuple(previous)
 
     def settle(self) -> None:
         self.done.append("settle")
+        self.previous = None
 
     def keep_foreign(self, destination: str, text: str) -> str:
         self.kept[f"foreign{destination}"] = text
@@ -203,6 +212,7 @@ class Haproxy:
         self.servers_error: ConfsyncError | None = None
         self.down: set[str] = set()
         self.notes: tuple[str, ...] = ()
+        self.table: dict[tuple[str, str], Row] = {}
         self.loading = 0
         """Looks that see a reload under way."""
         self.gate = asyncio.Event()
@@ -214,6 +224,7 @@ class Haproxy:
         self.pid += 1
         self.started = self.store.now
         self.loaded = self.store.disk.get(MAIN, "")
+        self.table = rows(self.loaded)
 
     async def observe(self) -> Observed:
         if self.observe_error:
@@ -256,24 +267,53 @@ class Haproxy:
     async def servers(self) -> tuple[ServerState, ...]:
         if self.servers_error:
             raise self.servers_error
-        found, backend = [], ""
-        for line in self.loaded.splitlines():
-            words = line.split()
-            if words[:1] == ["backend"]:
-                backend = words[1]
-            elif words[:1] == ["server"]:
-                address, _, port = words[2].rpartition(":")
-                found.append(
-                    ServerState(
-                        backend=backend,
-                        server=words[1],
-                        address=address,
-                        port=int(port),
-                        up=words[1] not in self.down,
-                        checked=True,
-                    )
-                )
-        return tuple(found)
+        return self.states()
+
+    def states(self) -> tuple[ServerState, ...]:
+        """List all servers."""
+        return tuple(
+            ServerState(
+                backend=backend,
+                server=server,
+                address=row.address,
+                port=row.port,
+                up=server not in self.down,
+                checked=True,
+            )
+            for (backend, server), row in self.table.items()
+        )
+
+    def serving(self) -> set[str]:
+        """Name the servers that get requests."""
+        return {
+            f"{backend}/{server}"
+            for (backend, server), row in self.table.items()
+            if row.state is Admin.READY and row.weight
+        }
+
+
+@dataclass(slots=True)
+class Row:
+    """A server as HAProxy has it now."""
+
+    address: str
+    port: int
+    weight: int = 1
+    state: Admin = Admin.READY
+
+
+def rows(text: str) -> dict[tuple[str, str], Row]:
+    """Read the servers of a text."""
+    found, backend = {}, ""
+    for line in text.splitlines():
+        words = line.split()
+        if words[:1] == ["backend"]:
+            backend = words[1]
+        elif words[:1] == ["server"]:
+            address, _, port = words[2].rpartition(":")
+            weight = int(words[words.index("weight") + 1]) if "weight" in words else 1
+            found[backend, words[1]] = Row(address, int(port), weight)
+    return found
 
 
 class Registry:

@@ -166,13 +166,13 @@ class DeliveredStore(Generic[R_co]):
                     self._wait(self._putting.remove(container, left))
         return self._local.discard(staged, why)
 
-    def promote(self, staged: Staged) -> None:
+    def promote(self, staged: Staged, *, quick: bool = False) -> None:
         """Make the staged files live in the mirror, then inside; on an error, neither.
 
         Raises WriteError. A container that does not run is written to as well; without one, the
         files wait for it.
         """
-        self._local.promote(staged)
+        self._local.promote(staged, quick=quick)
         faults.point("before-delivery")
         try:
             container = self._found()

@@ -42,18 +42,22 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Put a private file (mode 0600) in place, or leave the old one and raise OSError."""
+def replace(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Put a private file (mode 0600) in place, or leave the old one and raise OSError.
+
+    Without `sync` a killed process loses nothing, a power cut may.
+    """
     beside = path.with_name(f".{path.name}.new")
     beside.unlink(missing_ok=True)
     fd = os.open(beside, EXCLUSIVE, 0o600)
     try:
         try:
-            write_whole(fd, data)
+            write_whole(fd, data, sync=sync)
         finally:
             os.close(fd)
         beside.replace(path)
-        sync_folder(path.parent)
+        if sync:
+            sync_folder(path.parent)
     except OSError:
         with suppress(OSError):
             beside.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ It is there from before the first rename until the engine has seen the new worke
 """
 
 import json
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -45,15 +46,33 @@ class JournalFile:
     def __init__(self, state: Path) -> None:
         self.path = state / "journal.json"
 
-    def save(self, journal: Journal) -> None:
-        """Write it and have the disk confirm it. Raises OSError."""
+    def save(self, journal: Journal, *, sync: bool = True) -> None:
+        """Write it and, with `sync`, have the disk confirm it. Raises OSError.
+
+        Without, one that is there is written over, in one piece that no kill divides: a rename over
+        a file takes ext4 a millisecond, and a change would wait for it.
+        """
         value = {
             "phase": journal.phase,
             "files": [
                 {"destination": e.destination, "old": e.old, "new": e.new} for e in journal.entries
             ],
         }
-        durable.replace(self.path, json.dumps(value).encode())
+        data = json.dumps(value).encode()
+        if sync or not self._over(data):
+            durable.replace(self.path, data, sync=sync)
+
+    def _over(self, data: bytes) -> bool:
+        """Write over the file that is there, blanks up to its end; False when there is none."""
+        try:
+            fd = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        try:
+            os.write(fd, data.ljust(os.fstat(fd).st_size))
+        finally:
+            os.close(fd)
+        return True
 
     def load(self) -> Journal | None:
         """Read it (None: there is none). Raises OSError, ValueError when it is no journal."""

@@ -41,7 +41,13 @@ class Previous:
         self._folder = state / "previous"
         self._manifest = self._folder / "manifest.json"
 
-    def save(self, files: Mapping[str, dest.Present | None], *, keep: bool) -> None:
+    def paths(self, files: Mapping[str, dest.Present | None]) -> list[str]:
+        """Name what `save` may replace."""
+        return [str(self._manifest), *(str(self._folder / file_name(d)) for d in files)]
+
+    def save(
+        self, files: Mapping[str, dest.Present | None], *, keep: bool, sync: bool = True
+    ) -> None:
         """Keep a set (None: absent). With `keep`, what is kept already stays. Raises OSError."""
         durable.make_private(self._folder)
         if not keep and self._holds(files):
@@ -56,8 +62,9 @@ class Previous:
                 return
         for destination, file in files.items():
             if destination not in entries:
-                entries[destination] = None if file is None else self._keep(destination, file)
-        durable.replace(self._manifest, json.dumps({"files": entries}).encode())
+                kept = None if file is None else self._keep(destination, file, sync=sync)
+                entries[destination] = kept
+        durable.replace(self._manifest, json.dumps({"files": entries}).encode(), sync=sync)
 
     def _holds(self, files: Mapping[str, dest.Present | None]) -> bool:
         """Tell whether this very set is kept already: then there is nothing to wait for."""
@@ -77,12 +84,12 @@ class Previous:
         except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError):
             return None
 
-    def _keep(self, destination: str, file: dest.Present) -> dict[str, object]:
+    def _keep(self, destination: str, file: dest.Present, *, sync: bool) -> dict[str, object]:
         path = self._folder / file_name(destination)
         data = dest.encode(file.text, path)
         # most sets differ in one file: an error page is not written anew, and synced, each time
         if _read(path) != data:
-            durable.replace(path, data)
+            durable.replace(path, data, sync=sync)
         return _entry(file)
 
     def _load(self, destination: str, entry: dict[str, Any]) -> dest.Present:

@@ -4,11 +4,25 @@ Pure. Whatever a registry calls its services must survive, so nothing is typed o
 its shape; a value of another shape raises ValueError and is treated as damaged.
 """
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from confsync.domain.catalog import Catalog, Instance, Service, Status
-from confsync.domain.running import Record
+from confsync.domain.change import (
+    AddServer,
+    Admin,
+    ReplaceMap,
+    RetireServer,
+    SetAddress,
+    SetMaxconn,
+    SetState,
+    SetWeight,
+    Step,
+)
+from confsync.domain.running import Leftover, Record
+
+T = TypeVar("T")
 
 
 def from_catalog(catalog: Catalog) -> dict[str, Any]:
@@ -30,6 +44,9 @@ def from_record(record: Record) -> dict[str, Any]:
         "worker_pid": record.worker_pid,
         "worker_started": record.worker_started,
         "version": record.version,
+        "steps": [_from_step(s) for s in record.steps],
+        "leftovers": [_plain(one) for one in record.leftovers],
+        "named": dict(record.named),
     }
 
 
@@ -43,7 +60,74 @@ def to_record(value: object) -> Record:
         worker_pid=_int(found, "worker_pid"),
         worker_started=_float(found, "worker_started"),
         version=_str(found, "version"),
+        steps=tuple(_to_step(v) for v in _list(found, "steps")) if "steps" in found else (),
+        leftovers=tuple(_to_leftover(v) for v in _list(found, "leftovers"))
+        if "leftovers" in found
+        else (),
+        named=_texts(found, "named") if "named" in found else {},
     )
+
+
+_STEPS: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (
+        AddServer,
+        RetireServer,
+        SetWeight,
+        SetState,
+        SetMaxconn,
+        SetAddress,
+        ReplaceMap,
+    )
+}
+
+
+def _from_step(step: Step) -> dict[str, Any]:
+    return {"step": type(step).__name__, **_plain(step)}
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+
+
+def _to_step(value: object) -> Step:
+    found = dict(_mapping(value))
+    kind = _STEPS.get(_str(found, "step"))
+    if kind is None:
+        raise ValueError(f"step: unknown: {found['step']!r}")
+    del found["step"]
+    if "entries" in found:
+        found["entries"] = tuple(_pair(p) for p in _list(found, "entries"))
+    step: Step = _built(kind, found)
+    return step
+
+
+def _to_leftover(value: object) -> Leftover:
+    found = dict(_mapping(value))
+    return _built(Leftover, found)
+
+
+def _built(kind: type[T], found: dict[str, Any]) -> T:
+    """Make a value of ours of what `_plain` wrote. Raises ValueError when it is another one's."""
+    if "state" in found:
+        found["state"] = Admin(found["state"])
+    for name in ("words", "options"):
+        if name in found:
+            found[name] = tuple(_list(found, name))
+            if not all(isinstance(word, str) for word in found[name]):
+                raise ValueError(f"{name}: not all are texts")
+    try:
+        made = kind(**found)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    wanted = get_type_hints(kind)
+    for name, given in found.items():
+        hint = wanted[name]
+        if hint is float and type(given) is int:
+            continue
+        if hint in {int, float, str, bool} and type(given) is not hint:
+            raise ValueError(f"{name}: not of its type")
+    return made
 
 
 def _from_service(service: Service) -> dict[str, Any]:

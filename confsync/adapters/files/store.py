@@ -8,6 +8,7 @@ stands, the kept set stays too: it is the last one that was confirmed, however m
 follow. At any moment each destination is wholly old or wholly new, and `recover` knows which.
 """
 
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from confsync.adapters.files.staging import StagedFiles
 from confsync.domain.rendered import RenderedConfig, digest
 from confsync.errors import WriteError
 from confsync.ports import Staged
+
+_MOST_HELD = 32
+"""Promotions that follow one another without a settlement, until their old files are freed."""
 
 Fingerprint = tuple[tuple[int, int, int, int] | None, ...]
 
@@ -66,7 +70,11 @@ class FileStore:
         """Digests of what was read last, which is what the engine decided on."""
         self._renamed: tuple[str, ...] = ()
         """Promoted, and the disk has not been asked to confirm the new names yet."""
+        self._unsynced: tuple[str, ...] = ()
+        """Promoted in haste: nor has it been asked to confirm what is in them."""
         self._replaced = ExitStack()
+        self._promotions = 0
+        """Whose replaced files are held in there."""
 
     @property
     def destinations(self) -> tuple[str, ...]:
@@ -124,17 +132,20 @@ class FileStore:
             self._ahead = entries
         self._prepared = staged
 
-    def promote(self, staged: Staged) -> None:
+    def promote(self, staged: Staged, *, quick: bool = False) -> None:
         """Make the staged files live: all or, on an error, none. Keeps the previous set.
 
         Also without any staged file: `restore` then finds nothing to put back. Raises WriteError,
         also for a file that another hand has changed since it was read; the staged files are gone
-        either way.
+        either way. `quick`: the disk confirms it all in `settle`; until then a power cut may leave
+        any of it old, and one ends HAProxy too.
         """
         try:
-            if self._prepared is not staged:
+            if self._prepared is not staged and not quick:
                 staging.sync_staged(staged.paths)
-            self._promote(staged)
+            self._promote(staged, sync=not quick)
+            if quick:
+                self._unsynced = tuple(dict.fromkeys((*self._unsynced, *staged.paths)))
         finally:
             self._prepared, self._ahead, self._seen = None, (), {}
             staging.clear(staged.paths.values())
@@ -146,6 +157,8 @@ class FileStore:
         each destination wholly old or wholly new, with the journal that says which.
         """
         self._replaced.close()
+        staging.sync_staged({d: d for d in self._unsynced if Path(d).is_file()})
+        self._unsynced = ()
         staging.sync(self._renamed)
         self._renamed = ()
         with dest.errors_at(self._journal.path):
@@ -205,7 +218,7 @@ class FileStore:
         with dest.errors_at(folder / kept.file_name(destination)):
             return str(kept.keep_text(folder, destination, text))
 
-    def _promote(self, staged: Staged) -> None:
+    def _promote(self, staged: Staged, *, sync: bool) -> None:
         now = self._present(tuple(f.destination for f in staged.config.files))
         self._refuse_unseen(staged, now)
         entries = _entries(staged, now)
@@ -213,14 +226,23 @@ class FileStore:
         if not self._ahead or self._ahead != entries:
             # not prepared, or somebody has written there since
             with dest.errors_at(self._journal.path):
-                if before is not None:
+                if before is not None and _edited(now, before):
                     self._keep_foreign_edits(now, before, self._previous.load() or {})
-                self._previous.save(now, keep=before is not None)
-                self._journal.save(Journal(phase=Phase.PROMOTING, entries=entries))
+                if before is None and not sync:
+                    self._replaced.push(staging.holding(self._previous.paths(now)))
+                self._previous.save(now, keep=before is not None, sync=sync)
+                self._journal.save(Journal(phase=Phase.PROMOTING, entries=entries), sync=sync)
         faults.point("after-journal")
         done: list[str] = []
-        self._replaced.close()
-        self._replaced = staging.holding(staged.paths)
+        self._promotions += 1
+        if sync:
+            self._replaced.close()
+            self._promotions = 0
+        elif self._promotions >= _MOST_HELD:
+            replaced, self._replaced, self._promotions = self._replaced, ExitStack(), 0
+            # Beside the change, which would wait for it.
+            threading.Thread(target=replaced.close, name="confsync-free", daemon=True).start()
+        self._replaced.push(staging.holding(staged.paths))
         try:
             for destination in self._ordered(staged.paths):
                 faults.point("promote-each")
@@ -369,6 +391,11 @@ class FileStore:
         self.settle()
         notes.append(f"a promotion was cut short; put back: {', '.join(changed)}")
         return Recovery(notes=tuple(notes))
+
+
+def _edited(now: Mapping[str, dest.Present | None], journal: Journal) -> bool:
+    """Tell whether a destination is neither as a promotion found it nor as it left it."""
+    return any(_digest(now.get(e.destination)) not in {e.old, e.new} for e in journal.entries)
 
 
 def _stamp(path: Path) -> tuple[int, int, int, int] | None:

@@ -100,7 +100,7 @@ def _prepared(
     try:
         try:
             config = staged.config if staged else RenderedConfig()
-            found = candidate.prepare(main, config, staged.paths if staged else {}, command, _DISK)
+            found = candidate.prepare(main, config, staged.paths if staged else {}, command, DISK)
             for path, text in found.copies.items():
                 _copy(path, text, copies)
         except OSError as error:
@@ -147,7 +147,7 @@ def _same(one: str, other: str) -> bool:
         return False
 
 
-_DISK = candidate.Disk(read=_read, listing=_listing, same=_same)
+DISK = candidate.Disk(read=_read, listing=_listing, same=_same)
 
 
 def _environment(command: MasterCommand | None) -> Mapping[str, str]:

@@ -41,6 +41,17 @@ class NoReply(errors.TargetUnavailable):
     """The command went out and the connection was cut: whether it was obeyed is not known."""
 
 
+def unix_socket(path: str) -> socket.socket:
+    """Make a socket, not yet connected; `path`: for the error. Raises TargetUnavailable."""
+    try:
+        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        raise errors.TargetUnavailable(
+            f"{path} cannot be asked: {error.strerror}",
+            remedy="let confsync open more files (LimitNOFILE=)",
+        ) from error
+
+
 class Socket:
     """One of HAProxy's two command sockets; every command is a connection of its own.
 
@@ -83,14 +94,7 @@ class Socket:
 
     async def _once(self, command: str) -> str:
         loop = asyncio.get_running_loop()
-        try:
-            made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        except OSError as error:
-            raise errors.TargetUnavailable(
-                f"{self.path} cannot be asked: {error.strerror}",
-                remedy="let confsync open more files (LimitNOFILE=)",
-            ) from error
-        with made as sock:
+        with unix_socket(self.path) as sock:
             sock.setblocking(False)
             try:
                 await loop.sock_connect(sock, self.path)
@@ -100,11 +104,27 @@ class Socket:
                 if self._master:
                     sock.shutdown(socket.SHUT_WR)
             except OSError as error:
-                raise self._explained(error) from error
+                raise self.explained(error) from error
             return (await self._rest(loop, sock, command)).decode("utf-8", "replace")
 
     async def _through(self, wire: Wire, command: str, timeout: float) -> str:  # noqa: ASYNC109
-        payload = command.encode() + b"\n"
+        reply = await self._exchange(wire, command.encode() + b"\n", command, timeout)
+        return reply.decode("utf-8", "replace")
+
+    async def exchange(self, payload: bytes, shown: str, *, timeout: float) -> bytes:  # noqa: ASYNC109
+        """Send a whole conversation through the wire and return what comes; `shown`: for errors.
+
+        Raises as `ask` does.
+        """
+        assert self._wire is not None, "a local socket is talked to by session.py"
+        try:
+            return await self._exchange(self._wire, payload, shown, timeout)
+        except TimeoutError as error:
+            raise errors.TargetUnavailable(
+                f"{self.path} did not answer `{shown}` within {timeout:g} s"
+            ) from error
+
+    async def _exchange(self, wire: Wire, payload: bytes, shown: str, timeout: float) -> bytes:  # noqa: ASYNC109
         try:
             reply = await wire.exchange(
                 self.path, payload, half_close=self._master, timeout=timeout
@@ -112,12 +132,12 @@ class Socket:
         except TimeoutError:  # an OSError as well
             raise
         except EOFError as error:
-            raise self._cut(command) from error
+            raise self.cut(shown) from error
         except OSError as error:
-            raise self._explained(error) from error
+            raise self.explained(error) from error
         if len(reply) > REPLY_LIMIT:
-            raise self._too_long(command)
-        return reply.decode("utf-8", "replace")
+            raise self.too_long(shown)
+        return reply
 
     async def _rest(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, command: str
@@ -127,20 +147,22 @@ class Socket:
             while piece := await loop.sock_recv(sock, 1 << 18):
                 reply += piece
                 if len(reply) > REPLY_LIMIT:
-                    raise self._too_long(command)
+                    raise self.too_long(command)
         except OSError as error:
-            raise self._cut(command) from error
+            raise self.cut(command) from error
         return bytes(reply)
 
-    def _too_long(self, command: str) -> errors.TargetUnavailable:
+    def too_long(self, command: str) -> errors.TargetUnavailable:
+        """Say that the answer is longer than we take."""
         return errors.TargetUnavailable(
             f"{self.path} answered `{command}` with more than {REPLY_LIMIT} bytes"
         )
 
-    def _cut(self, command: str) -> NoReply:
+    def cut(self, command: str) -> NoReply:
+        """Say that the connection ended before the answer did."""
         return NoReply(f"{self.path} cut the connection at `{command}`")
 
-    def _explained(self, error: OSError) -> errors.TargetError:
+    def explained(self, error: OSError) -> errors.TargetError:
         """Say what a failed connection means and what to do about it."""
         if error.errno in _NOBODY_LISTENS:
             return Refused(

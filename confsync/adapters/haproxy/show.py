@@ -13,6 +13,10 @@ _PROC_LINE = re.compile(
     r"(?P<pid>\d+)\s+(?P<type>\S+)\s+(?P<reloads>\d+|-)(?:\s+\[failed: (?P<failed>\d+)\])?"
     r"\s+(?P<uptime>\d+d\d\dh\d\dm\d\ds)(?:\s+(?P<version>\S+))?\s*$"
 )
+_INFO_LINE = re.compile(
+    r"^(Name|Pid|Start_time_sec|Stopping|Uptime_sec|Version): ([^\r\n]*)", re.MULTILINE
+)
+"""Of some seventy lines; it is asked for with each change."""
 _UPTIME = re.compile(r"(\d+)d(\d\d)h(\d\d)m(\d\d)s")
 _MAX_RELOADS = re.compile(r"^\s*mworker-max-reloads\s+(\d+)", re.MULTILINE)
 
@@ -59,7 +63,7 @@ class ReloadReply:
 
 def info(text: str) -> Info | None:
     """Parse `show info`; None when it is no such answer (an error's text, an empty one)."""
-    fields = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    fields = dict(_INFO_LINE.findall(text))
     pid = fields.get("Pid", "")
     if fields.get("Name") != "HAProxy" or not pid.isdigit():
         return None

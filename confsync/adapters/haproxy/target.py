@@ -15,6 +15,7 @@ from confsync import errors, faults
 from confsync.adapters.haproxy import check, cli, listening, observer, process, show
 from confsync.adapters.haproxy.options import SocketOptions
 from confsync.core.haproxy import verdict
+from confsync.core.haproxy.command import MasterCommand
 from confsync.domain.running import Observed, ServerState
 from confsync.ports import Staged, Wire
 
@@ -84,7 +85,7 @@ class SocketTarget:
         version = observed.version
         if self._checks and version and (self._compared != version or self._unfit_note):
             self._compared = version
-            pid = await self._master_pid(observed)
+            pid = await self._master_pid() if observed.running or self._find_master else 0
             command = process.read(pid) if pid else None
             self._unfit_note = await self._checker.unfit(command, version)
         return self._unfit_note if version else ""
@@ -104,7 +105,7 @@ class SocketTarget:
         except errors.TargetError as error:
             observed = Observed(running=False)
             notes = (f"the version of the running HAProxy is not known: {error}",)
-        pid = await self._master_pid(observed)
+        pid = await self._master_pid() if observed.running or self._find_master else 0
         command = process.read(pid) if pid else None
         file = staged.config.get(main) if staged is not None else None
         probing = None
@@ -117,10 +118,15 @@ class SocketTarget:
             raise refused
         return said + notes
 
-    async def _master_pid(self, observed: Observed) -> int:
+    async def _master_pid(self) -> int:
         """Return the master's pid as this host sees it; 0 when it does not."""
-        pid = self._observer.master.peer if observed.running else 0
+        pid = self._observer.master.peer
         return pid or (await self._find_master() if self._find_master is not None else 0)
+
+    async def command(self) -> MasterCommand | None:
+        """Tell how the running master was started (None: it cannot be seen from here)."""
+        pid = await self._master_pid()
+        return process.read(pid) if pid else None
 
     async def ready(self, before: Observed) -> None:
         """Raise what keeps us from the master's socket: without it nothing is to be promoted."""

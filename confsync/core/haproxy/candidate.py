@@ -145,6 +145,11 @@ def unknown_start(main: str, whose: str = "confsync's own") -> str:
     )
 
 
+def loaded(main: str, command: MasterCommand | None, disk: Disk) -> tuple[str, ...]:
+    """List the configurations that a master loads, in its order."""
+    return tuple(_loaded(main, command, (), disk)[0])
+
+
 def _loaded(
     main: str, command: MasterCommand | None, staged: tuple[str, ...], disk: Disk
 ) -> tuple[list[str], list[str]]:

@@ -1,13 +1,32 @@
-"""HAProxy's configuration text, split into sections and words: enough to compare two texts.
+"""HAProxy's configuration text, split into sections and words: every file comes back byte for byte.
 
-It follows the manual's section 2.2 (quoting and escaping): blanks separate words, `#` outside quotes
-begins a comment wherever it stands, a backslash outside strong quotes takes the next character.
-Words keep their quotes: two spellings of one value count as a difference, which is the safe side.
+Words keep their quotes (words.py): two spellings of one value count as a difference, which is the
+safe side. A section is parsed once for its text, so that of a large configuration only what changed
+is read again. What a section means, with the defaults that it inherits, is proxies.py's.
 """
 
+import itertools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from confsync.core.haproxy.remembering import Remembered
+from confsync.core.haproxy.words import value, words
+
+__all__ = [
+    "PROXY_KEYWORDS",
+    "SECTION_KEYWORDS",
+    "Section",
+    "ServerLine",
+    "binds",
+    "chunks",
+    "proxies",
+    "read",
+    "section",
+    "sections",
+    "server_lines",
+    "words",
+]
 
 SECTION_KEYWORDS = frozenset(
     {
@@ -36,69 +55,102 @@ SECTION_KEYWORDS = frozenset(
 _ELSEWHERE = frozenset({"namespace", "transparent"})
 PROXY_KEYWORDS = frozenset({"frontend", "backend", "listen", "defaults"})
 
-_WORD = re.compile(r"""(?:[^\s"'\\#]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""")
 _PORT = re.compile(r"\A[0-9]{1,5}\Z")
 _ODD = re.compile(r"""["'\\$]""")
-_PLAIN = re.compile(r"""^[^"'\\#]*$""")
+# A line that may begin a section: by its keyword as it stands, or by a first word with quotes.
+_HEAD = re.compile(
+    rf"^[ \t\v\f]*(?:(?:{'|'.join(sorted(SECTION_KEYWORDS))})(?=[ \t\v\f\r\n#]|\Z)"
+    r"""|[^ \t\v\f\r\n"'\\#]*["'\\])""",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A section: its keyword, its name (may be empty), and its lines' words, comments left out."""
+    """A section: its keyword, its name (may be empty), and its lines' words, comments left out.
+
+    `text`: as it stands in the file, down to the next section's first line.
+    """
 
     keyword: str
     name: str
     head: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
+    text: str = field(default="", compare=False, repr=False)
 
 
-def words(line: str) -> tuple[str, ...]:
-    """Split a line into words, quotes kept; a line with an open quote is one word, as it stands."""
-    if _PLAIN.match(line):
-        return tuple(line.split())
-    found = []
-    position = 0
-    while position < len(line):
-        if line[position].isspace():
-            position += 1
-            continue
-        if line[position] == "#":
+def chunks(text: str, like: Sequence[str] = ()) -> list[str]:
+    """Cut a text before each section's first line; joined, the pieces are the text.
+
+    `like`: the pieces of a text that is nearly the same. Where both are equal, from the front and from
+    the back, its pieces are taken as they are, and only what lies between is searched.
+    """
+    front: list[str] = []
+    start = 0
+    for piece in like:
+        if not text.startswith(piece, start):
             break
-        match = _WORD.match(line, position)
-        if match is None:
-            return (line.strip(),)
-        found.append(match.group())
-        position = match.end()
-    return tuple(found)
+        front.append(piece)
+        start += len(piece)
+    if start == len(text):
+        return front
+    while front:  # what follows may be more of its last piece, even of that one's first line
+        last = front.pop()
+        start -= len(last)
+        if "\n" in last:
+            break
+    back: list[str] = []
+    end = len(text)
+    for piece in reversed(like[len(front) + 1 :]):
+        begin = end - len(piece)
+        if begin <= start or text[begin - 1] != "\n" or not text.startswith(piece, begin):
+            break
+        back.append(piece)
+        end = begin
+    return front + _cut(text, start, end) + back[::-1]
+
+
+def _cut(text: str, start: int, end: int) -> list[str]:
+    cuts = [start]
+    for match in _HEAD.finditer(text, start, end):
+        begin = match.start()
+        if text[match.end() - 1] in "\"'\\":
+            stop = text.find("\n", begin)
+            first = words(text[begin : stop if stop >= 0 else len(text)])[:1]
+            if not first or value(first[0]) not in SECTION_KEYWORDS:
+                continue
+        if begin > start:
+            cuts.append(begin)
+    cuts.append(end)
+    return [text[a:b] for a, b in itertools.pairwise(cuts) if a < b]
+
+
+@Remembered
+def section(chunk: str) -> Section:
+    """Read one piece of `chunks`."""
+    lines = [parts for line in chunk.split("\n") if (parts := words(line))]
+    head: tuple[str, ...] = ()
+    if lines and (keyword := value(lines[0][0])) in SECTION_KEYWORDS:
+        head = (keyword or "", *lines.pop(0)[1:])
+    return Section(
+        keyword=head[0] if head else "",
+        name=head[1] if len(head) > 1 else "",
+        head=head,
+        lines=tuple(lines),
+        text=chunk,
+    )
 
 
 def sections(text: str) -> tuple[Section, ...]:
     """Split a text into its sections, in order; lines before the first one form a nameless section."""
-    found: list[Section] = []
-    head: tuple[str, ...] = ()
-    lines: list[tuple[str, ...]] = []
+    return read(chunks(text))
 
-    def close() -> None:
-        if head or lines:
-            found.append(
-                Section(
-                    keyword=head[0] if head else "",
-                    name=head[1] if len(head) > 1 else "",
-                    head=head,
-                    lines=tuple(lines),
-                )
-            )
 
-    for line in text.split("\n"):
-        parts = words(line)
-        if not parts:
-            continue
-        if parts[0] in SECTION_KEYWORDS:
-            close()
-            head, lines = parts, []
-        else:
-            lines.append(parts)
-    close()
+def read(pieces: Sequence[str]) -> tuple[Section, ...]:
+    """Read the pieces of a text."""
+    found = [section(piece) for piece in pieces]
+    if found and not found[0].head and not found[0].lines:
+        del found[0]
     return tuple(found)
 
 

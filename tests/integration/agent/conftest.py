@@ -13,6 +13,7 @@ from tests.support.haproxy import Haproxy
 from tests.support.load import Load
 
 QUICK = "[reload]\ninterval = 0.5\nretry = [0.5, 2]\n"
+RUNTIME = f"{QUICK}[runtime]\nenabled = true\n"
 
 
 class Site:

@@ -52,6 +52,8 @@ REPORTS = st.builds(
     outcome=st.sampled_from(Outcome),
     why=_TEXT,
     reasons=_TEXTS,
+    steps=_TEXTS,
+    reload=_TEXTS,
     problems=st.lists(
         st.builds(
             Problem,

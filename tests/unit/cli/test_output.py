@@ -53,6 +53,16 @@ def test_once_in_step_is_one_line() -> None:
     assert text == "in step: 2 services, 3 servers\n"
 
 
+def test_once_tells_what_is_done_without_a_reload_and_what_is_not() -> None:
+    report = CycleReport(
+        outcome=Outcome.WOULD_CHANGE, steps=("add server web/a 10.0.0.1:80",), reload=("new",)
+    )
+    text = output.once(report, applied=False, color=False)
+    assert text.startswith(
+        "Without a reload\n  - add server web/a 10.0.0.1:80\n  - then a reload: new\n\n"
+    )
+
+
 def test_a_failure_names_its_stage() -> None:
     report = CycleReport(outcome=Outcome.FAILED, error="x", failed_stage=Stage.CHECK)
     text = output.once(report, applied=True, color=False)
@@ -88,7 +98,8 @@ def test_nothing_unprintable_comes_through(report: CycleReport, applied: bool) -
 def test_no_text_adds_a_line(report: CycleReport) -> None:
     """Each item has its lines and no more; a section has a head and an empty line behind it."""
     text = output.once(report, applied=False, color=False)
-    sections = [report.reasons, report.problems, report.holds, report.notes]
+    steps = (*report.steps, *report.reload) if report.steps else ()
+    sections = [report.reasons, steps, report.problems, report.holds, report.notes]
     lines = sum(2 + len(each) for each in sections if each)
     lines += sum(2 if each.dropped else 1 for each in report.holds)
     if report.diff:

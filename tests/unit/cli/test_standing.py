@@ -132,3 +132,16 @@ def test_release() -> None:
 )
 def test_span(seconds: float, shown: str) -> None:
     assert standing.span(seconds) == shown
+
+
+def test_what_was_done_without_a_reload_and_what_is_held_by_hand_is_shown() -> None:
+    runtime = {
+        "enabled": True,
+        "counts": {"steps": 12, "repaired": 1, "doubts": 0},
+        "leftovers": [{"backend": "web"}, {"backend": "web"}],
+        "by_hand": ["web/a is in maint\x1b"],
+    }
+    text = standing.status({"runtime": runtime}, now=0, color=False)
+    assert "runtime:  12 steps, 1 repair, 2 retired servers to be deleted\n" in text
+    assert "  - held by hand: web/a is in maint\\x1b\n" in text
+    assert "runtime:" not in standing.status({"runtime": {"counts": {}}}, now=0, color=False)

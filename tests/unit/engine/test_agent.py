@@ -16,6 +16,7 @@ from confsync.engine.cycle import Options as CycleOptions
 from confsync.engine.holdoff import Pace
 from confsync.errors import ReloadFailed, TargetDenied, TargetUnavailable
 from tests.fakes import world
+from tests.fakes.socket import Socket
 from tests.fakes.world import MAIN, MAP, catalog
 
 
@@ -28,6 +29,8 @@ class Here:
         self.said = world.Spoken()
         self.agent: Agent
         self.stop = asyncio.Event()
+        self.socket: Socket | None = None
+        self.fast: Pace | None = None
 
     def build(self, pace: Pace | None = None, retry: tuple[float, float] = (0.02, 0.05)) -> Agent:
         self.agent = Agent(
@@ -36,6 +39,7 @@ class Here:
                 destinations=(MAIN, MAP),
                 pace=pace or Pace(first=0, quiet=0.01, ceiling=0.02, interval=0.02),
                 retry=retry,
+                fast=self.fast,
             ),
             cycle=Cycle(
                 options=CycleOptions(main=MAIN),
@@ -46,6 +50,8 @@ class Here:
                 target=self.haproxy,
                 renderer=world.Renderer(),
                 is_local=lambda _: False,
+                runtime=self.socket,
+                surveyor=self.socket,
             ),
             discoverer=self.registry,
             target=self.haproxy,

@@ -10,8 +10,7 @@ from confsync.core.selection import Selection
 from confsync.domain.catalog import Catalog, Service
 from confsync.domain.rendered import digest
 from confsync.domain.status import CycleReport, Outcome, Stage
-from confsync.engine import cycle as cycles
-from confsync.engine import guarding
+from confsync.engine import guarding, outlook
 from confsync.engine.cycle import Cycle, Options, Turn
 from confsync.errors import (
     CheckUnavailable,
@@ -142,7 +141,7 @@ async def test_a_turn_waits_for_a_reload_that_is_under_way(
     await here.turn(catalog(web=2))
     here.haproxy.loading = 2
     assert (await here.turn(catalog(web=2))).outcome is Outcome.IN_STEP
-    monkeypatch.setattr(cycles, "LOADING", 0.0)
+    monkeypatch.setattr(outlook, "LOADING", 0.0)
     here.haproxy.loading = 2
     assert (await here.turn(catalog(web=2))).outcome is Outcome.RELOADED
 

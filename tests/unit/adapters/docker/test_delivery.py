@@ -160,6 +160,7 @@ async def test_what_a_new_container_had_in_its_place_is_kept(site: Site) -> None
 
 async def test_an_edit_inside_is_what_a_restore_puts_back(site: Site) -> None:
     await site.promote(site.config("one\n"))
+    await asyncio.to_thread(site.store.settle)
     site.engine.have(MAIN, "edited\n", 0o640)
     await site.promote(site.config("two\n"))
     assert site.engine.texts()[MAIN] == "two\n"
@@ -228,6 +229,7 @@ async def test_without_a_container_the_mirror_waits_for_it(site: Site) -> None:
 
 async def test_a_delivery_that_fails_is_taken_back(site: Site) -> None:
     await site.promote(site.config("one\n"))
+    await asyncio.to_thread(site.store.settle)
     await site.read()
     staged = await asyncio.to_thread(site.store.stage, site.config("two\n"), (site.main,))
     site.engine.answers["sh"] = (1, b"")

@@ -11,12 +11,6 @@ from confsync.adapters.docker.container import ONE_OFF
 from confsync.adapters.docker.events import Event, Kind
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(events, "LONGEST_PAUSE", 0.02)
-
-
 def line(action: str, **attributes: str) -> bytes:
     said = {
         "status": action,

@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from confsync.adapters.files import records
 from confsync.domain.catalog import Catalog, Instance, Service, Status
-from confsync.domain.running import Record
+from confsync.domain.change import (
+    AddServer,
+    Admin,
+    ReplaceMap,
+    RetireServer,
+    SetAddress,
+    SetMaxconn,
+    SetState,
+    SetWeight,
+)
+from confsync.domain.running import Leftover, Record
 
 HOSTILE = st.text(st.characters(exclude_categories=()), max_size=12)  # surrogates, NUL, controls
 INSTANCES = st.builds(
@@ -36,6 +46,25 @@ CATALOGS = st.builds(
     ).map(tuple),
 )
 TEXTS = st.dictionaries(HOSTILE, HOSTILE, max_size=3)
+WORDS = st.lists(HOSTILE, max_size=3).map(tuple)
+NAMED = {"backend": HOSTILE, "server": HOSTILE}
+NUMBERS = st.integers(0, 256)
+STATES = st.sampled_from(Admin)
+STEPS = st.one_of(
+    st.builds(AddServer, **NAMED, address=HOSTILE, port=NUMBERS, words=WORDS, state=STATES),
+    st.builds(RetireServer, **NAMED, state=STATES, delete=st.booleans(), gone=st.booleans()),
+    st.builds(SetWeight, **NAMED, weight=NUMBERS),
+    st.builds(SetState, **NAMED, state=STATES),
+    st.builds(SetMaxconn, **NAMED, maxconn=NUMBERS),
+    st.builds(SetAddress, **NAMED, address=HOSTILE, port=NUMBERS, down=st.booleans()),
+    st.builds(
+        ReplaceMap,
+        destination=HOSTILE,
+        name=HOSTILE,
+        entries=st.lists(st.tuples(HOSTILE, HOSTILE), max_size=2).map(tuple),
+        text=HOSTILE,
+    ),
+)
 RECORDS = st.builds(
     Record,
     files=TEXTS,
@@ -44,6 +73,29 @@ RECORDS = st.builds(
     worker_pid=st.integers(),
     worker_started=st.floats(0, 4e9),
     version=HOSTILE,
+    steps=st.lists(STEPS, max_size=4).map(tuple),
+    leftovers=st.lists(
+        st.builds(
+            Leftover,
+            backend=HOSTILE,
+            server=HOSTILE,
+            address=HOSTILE,
+            port=st.integers(0, 65_535),
+            options=WORDS,
+            state=st.sampled_from(Admin),
+            delete=st.booleans(),
+            since=st.floats(0, 4e9) | st.integers(0, 9).map(float),
+        ),
+        max_size=2,
+    ).map(tuple),
+    named=TEXTS,
+)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
 )
 
 
@@ -64,11 +116,25 @@ def test_a_record_survives(record: Record) -> None:
     assert records.to_record(through_disk(records.from_record(record))) == record
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
-    max_leaves=8,
-)
+def test_a_record_of_a_version_that_knew_no_steps_is_read() -> None:
+    value = records.from_record(Record(worker_pid=3))
+    for name in ("steps", "leftovers", "named"):
+        del value[name]
+    assert records.to_record(value) == Record(worker_pid=3)
+
+
+@given(st.data())
+def test_a_damaged_step_is_a_value_error_or_another_step(data: st.DataObject) -> None:
+    record = data.draw(RECORDS.filter(lambda r: r.steps or r.leftovers))
+    value = records.from_record(record)
+    place = data.draw(st.sampled_from([*value["steps"], *value["leftovers"]]))
+    key = data.draw(st.sampled_from(sorted(place)))
+    place[key] = data.draw(JSON)
+    try:
+        records.to_record(through_disk(value))
+    except ValueError:
+        return
+    assert type(place[key]) in {str, int, float, bool, list}
 
 
 @given(JSON)

@@ -441,3 +441,22 @@ def test_a_check_elsewhere_needs_no_folder_of_the_destination(site: Site) -> Non
     assert Path(staged.paths[gone]).read_text() == "x\n"
     store.discard(staged)
     assert not Path(staged.paths[gone]).exists()
+
+
+def test_a_quick_promotion_is_taken_back_and_recovered_like_any_other(site: Site) -> None:
+    store = site.store()
+    site.promote(store, "old")
+    for word in ("one", "two", *map(str, range(40))):
+        store.promote(store.stage(site.config(word), site.destinations), quick=True)
+    assert site.words() == ["39", "39", "39"]
+    found = site.store().recover()
+    assert found.unconfirmed
+    assert site.words() == ["39", "39", "39"]
+    again = site.store()
+    again.restore()
+    assert site.words() == ["old", "old", "old"]
+    again.promote(again.stage(site.config("new"), site.destinations), quick=True)
+    again.settle()
+    assert not site.store().recover().unconfirmed
+    assert site.words() == ["new", "new", "new"]
+    assert site.strays() == []

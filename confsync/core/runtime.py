@@ -1,0 +1,169 @@
+"""From what runs to what should be over HAProxy's socket: the steps, and what only a reload can do.
+
+    compare(running, target, ...) -> Comparison
+
+Both are configurations as HAProxy takes them in. Additions come first, then maps, then what takes
+traffic away: a request always finds a server. planning.py decides what becomes of both lists.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from confsync.core import serving
+from confsync.core.haproxy import difference, servers
+from confsync.core.haproxy.proxies import Configuration, Proxy
+from confsync.core.haproxy.servers import Server
+from confsync.core.serving import Context, Work
+from confsync.domain.change import (
+    AddServer,
+    ReplaceMap,
+    RetireServer,
+    SetAddress,
+    SetMaxconn,
+    SetState,
+    SetWeight,
+    Step,
+)
+from confsync.domain.running import Leftover
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What differs. `steps` in order, with the words for each; `reload`: why one is needed."""
+
+    steps: tuple[Step, ...] = ()
+    reasons: tuple[str, ...] = ()
+    reload: tuple[str, ...] = ()
+
+
+def after(proxy: Proxy, steps: Iterable[Step]) -> tuple[Server, ...]:
+    """Give a proxy's servers once steps were done; those of other proxies are passed over."""
+    found = {server.name: server for server in proxy.servers}
+    for step in steps:
+        if isinstance(step, ReplaceMap) or step.backend != proxy.section.name:
+            continue
+        match step:
+            case AddServer():
+                found[step.server] = servers.added(step)
+            case RetireServer(gone=True):
+                found.pop(step.server, None)
+            case RetireServer() if step.server in found:
+                found[step.server] = replace(found[step.server], state=step.state)
+            case SetWeight() if step.server in found:
+                found[step.server] = replace(found[step.server], weight=step.weight)
+            case SetMaxconn() if step.server in found:
+                found[step.server] = replace(found[step.server], maxconn=step.maxconn)
+            case SetState() if step.server in found:
+                found[step.server] = replace(found[step.server], state=step.state)
+            case SetAddress() if step.server in found:
+                found[step.server] = replace(
+                    found[step.server], address=step.address, port=step.port
+                )
+            case _:
+                pass
+    return tuple(found.values())
+
+
+def compare(
+    old: Configuration,
+    new: Configuration,
+    done: tuple[Step, ...],
+    context: Context,
+    replaced: tuple[tuple[ReplaceMap, str], ...],
+    files: tuple[str, ...],
+) -> Comparison:
+    """Compare what runs (`old`, and `done` since then) with what should be.
+
+    `replaced`: maps to replace, with the words for each; `files`: why other files need a reload.
+    """
+    touched = {step.backend for step in done if not isinstance(step, ReplaceMap)}
+    works: list[Work] = []
+    inherited: list[str] = []
+    for key, proxy in new.proxies.items():
+        known = old.proxies.get(key)
+        if known is None:
+            works.append(Work(reload=[difference.added(proxy.section)]))
+        elif proxy.section.name in touched or not known.same(proxy):
+            steps = done if proxy.section.name in touched else ()
+            works.append(serving.compare(known, proxy, after(known, steps), context, inherited))
+    for key, proxy in old.proxies.items():
+        if key not in new.proxies:
+            works.append(serving.removed(proxy, after(proxy, done), context))
+    reload = [*files, *(why for work in works for why in work.reload)]
+    if inherited and not any(why.startswith("defaults") for why in reload):
+        reload += inherited
+    if not reload and list(old.proxies) != list(new.proxies):
+        reload.append("the order of sections changed")
+    return _together(works, reload, replaced, context)
+
+
+def _together(
+    works: list[Work],
+    reload: list[str],
+    replaced: tuple[tuple[ReplaceMap, str], ...],
+    context: Context,
+) -> Comparison:
+    retired = [
+        one
+        for work in works
+        for one in work.early
+        if not work.reload or (not one[1].odd and one[1].place not in context.places())
+    ]
+    steps = (
+        *(step for work in works for step in work.giving),
+        *(step for step, _ in replaced),
+        *(step for work in works for step in work.taking),
+        *(step for step, _, _ in retired),
+    )
+    reasons = [why for work in works for why in work.reasons]
+    reasons += [why for _, why in replaced]
+    reasons += [why for work in works for why in work.taken]
+    reasons += [why for _, _, why in retired]
+    return Comparison(steps=steps, reasons=tuple(reasons), reload=tuple(reload))
+
+
+def leftovers(
+    old: Configuration,
+    before: tuple[Step, ...],
+    steps: tuple[Step, ...],
+    known: tuple[Leftover, ...],
+    now: float,
+) -> tuple[Leftover, ...]:
+    """Give what stays in HAProxy of retired servers, once `steps` were done after `before`."""
+    found = {(one.backend, one.server): one for one in known}
+    proxies = {p.section.name: p for p in old.proxies.values() if p.bearing}
+    running: dict[str, dict[str, Server]] = {}
+    for step in steps:
+        match step:
+            case RetireServer() if known_one := found.get((step.backend, step.server)):
+                found[step.backend, step.server] = replace(
+                    known_one, state=step.state, cause=step.cause, since=now
+                )
+            case RetireServer(gone=True) if step.backend in proxies:
+                if step.backend not in running:
+                    there = after(proxies[step.backend], before)
+                    running[step.backend] = {server.name: server for server in there}
+                if (server := running[step.backend].get(step.server)) is not None:
+                    found[step.backend, step.server] = _leftover(step, server, now)
+            case AddServer():
+                found.pop((step.backend, step.server), None)
+            case _:
+                pass
+    return tuple(found.values())
+
+
+def _leftover(step: RetireServer, server: Server, now: float) -> Leftover:
+    return Leftover(
+        backend=step.backend,
+        server=step.server,
+        address=server.address,
+        port=server.port,
+        server_id=server.server_id,
+        weight=server.weight,
+        maxconn=server.maxconn,
+        options=serving.flat(server),
+        state=step.state,
+        cause=step.cause,
+        delete=step.delete,
+        since=now,
+    )

@@ -1,0 +1,219 @@
+"""What a change at runtime leaves for later, off its way: to be kept, checked, collected, audited.
+
+Nothing here is asked for by a turn. Who calls holds the agent's turn for all that touches HAProxy or
+the files (`chores`, and the parts of `prove` that change something), and not for what only looks.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from confsync.core import planning
+from confsync.domain.change import Admin, NoChange, RuntimePlan, SetState
+from confsync.domain.rendered import RenderedConfig
+from confsync.domain.running import Leftover, Record
+from confsync.engine.auditing import Auditor, News, Options
+from confsync.engine.outlook import Outlook, View
+from confsync.engine.stepping import Stepper, without
+from confsync.errors import CheckRejected, TargetError, WriteError
+from confsync.ports import ConfigStore, Runtime, StateStore, Target
+
+
+class Upkeep:
+    """The slow work behind runtime plans."""
+
+    def __init__(
+        self,
+        *,
+        options: Options,
+        main: str,
+        outlook: Outlook,
+        stepper: Stepper,
+        store: ConfigStore,
+        state: StateStore,
+        target: Target,
+        port: Runtime,
+        clock: Callable[[], float],
+    ) -> None:
+        self._options = options
+        self._main = main
+        self._outlook = outlook
+        self._stepper = stepper
+        self._store = store
+        self._target = target
+        self._port = port
+        self._clock = clock
+        self.auditor = Auditor(
+            options=options, main=main, outlook=outlook, stepper=stepper, state=state, port=port
+        )
+        self._told = ""
+
+    def restore(self) -> None:
+        """Take up what the state directory kept. Blocking."""
+        self.auditor.restore()
+
+    # After a change
+
+    async def prove(self) -> tuple[RenderedConfig | None, CheckRejected | None]:
+        """Have HAProxy check the live files after a change that went ahead; changes nothing.
+
+        Returns what was live when it began, and HAProxy's refusal. Raises CheckUnavailable.
+        """
+        unproven = self._stepper.unproven
+        if unproven is None:
+            return None, None
+        try:
+            await self._target.check(self._main, None)
+        except CheckRejected as error:
+            return unproven, error
+        return unproven, None
+
+    async def proven(self, config: RenderedConfig) -> bool:
+        """End the journal for a set that passed; False when it is no longer the live one."""
+        if self._stepper.unproven is not config:
+            return False
+        view = self._outlook.view
+        if view is not None:
+            self._stepper.shapes.passed(config, view.configs(self._main))
+        self._stepper.unproven = None
+        if not self._outlook.must:
+            await asyncio.to_thread(self._store.settle)
+        return True
+
+    async def undo(self, error: CheckRejected) -> News:
+        """Take back what HAProxy's check refuses though it runs: the file, then the steps."""
+        self._stepper.unproven = None
+        self._stepper.shapes.forget()
+        said = "\n".join(filter(None, (str(error), error.detail)))
+        alarm = f"HAProxy refuses a file that was changed at runtime (a bug of confsync): {said}"
+        try:
+            back = await asyncio.to_thread(self._store.restore)
+        except WriteError as worse:
+            self._outlook.must = "a refused file could not be taken back"
+            return News(alarms=(f"{alarm}\nthe previous files are not back: {worse}",))
+        record, view = self._outlook.record, self._outlook.view
+        wanted = ("what HAProxy refused was taken back",)
+        if record is None or view is None or self._outlook.ours is None:
+            self._outlook.must = "a refused file was taken back"
+            return News(wanted=wanted, alarms=(alarm,))
+        steps, config = await self._way_back(record, view, back)
+        if steps is None or (
+            steps.steps and (await self._port.apply(steps.steps, self._outlook.seen())).doubt
+        ):
+            self._outlook.must = "a refused file was taken back"
+        else:
+            self._outlook.record = planning.done(
+                record, steps, config, main=self._main, now=self._clock(), around=view.around
+            )
+        return News(wanted=wanted, alarms=(alarm,))
+
+    async def _way_back(
+        self, record: Record, view: View, back: tuple[str, ...]
+    ) -> tuple[RuntimePlan | None, RenderedConfig]:
+        """Plan from what runs to the files that are live again (None: only a reload can)."""
+        names = tuple(dict.fromkeys((*record.text, *back)))
+        disk = await asyncio.to_thread(self._store.read, names)
+        made = self._outlook.config or RenderedConfig()
+        files = tuple(
+            replace(f, text=text)
+            for f in made.files
+            if (text := disk.get(f.destination)) is not None
+        )
+        config = replace(made, files=files)
+        plan = planning.plan(
+            config,
+            disk,
+            planning.Loaded(
+                files=record.files,
+                texts=record.text,
+                steps=record.steps,
+                leftovers=record.leftovers,
+                named=record.named,
+            ),
+            main=self._main,
+            capabilities=view.capabilities,
+            around=view.around,
+            most_leftovers=self._options.leftovers + len(record.leftovers),
+        )
+        if isinstance(plan, NoChange):
+            plan = RuntimePlan(destinations=(), steps=(), reasons=())
+        usable = isinstance(plan, RuntimePlan) and plan.then is None
+        return (plan if usable and isinstance(plan, RuntimePlan) else None), config
+
+    # From time to time
+
+    async def chores(self, *, paused: bool) -> News:
+        """Do what is due. While paused only drain deadlines run."""
+        news = News()
+        try:
+            if self._outlook.ours is not None:
+                news += await self._deadlines()
+                if not paused:
+                    news += await self.auditor.after_a_load()
+                    news += await self._collect()
+                    news += await self.auditor.audited()
+                    news += self._due_reload()
+        except TargetError as error:
+            told, self._told = self._told, str(error)
+            return news if told == self._told else news + News(notes=(f"upkeep: {error}",))
+        self._told = ""
+        return news
+
+    async def _deadlines(self) -> News:
+        """End the drain of servers whose time is over: from now on they get no request at all."""
+        record = self._outlook.ours
+        assert record is not None
+        now = self._clock()
+        late = [
+            one
+            for one in record.leftovers
+            if one.state is Admin.DRAIN and one.since + self._options.drain <= now
+        ]
+        if not late:
+            return News()
+        steps = tuple(SetState(backend=o.backend, server=o.server, state=Admin.MAINT) for o in late)
+        applied = await self._port.apply(steps, self._outlook.seen())
+        if applied.doubt:
+            return News(notes=(f"the end of a drain is tried again: {applied.doubt}",))
+        ended = {(one.backend, one.server) for one in late}
+        self._outlook.record = replace(
+            record,
+            leftovers=tuple(
+                replace(one, state=Admin.MAINT) if (one.backend, one.server) in ended else one
+                for one in record.leftovers
+            ),
+        )
+        return News(notes=tuple(f"{o.backend}/{o.server}: its time to drain is over" for o in late))
+
+    async def _collect(self) -> News:
+        record = self._outlook.ours
+        assert record is not None
+        ready = tuple(o for o in record.leftovers if o.delete and o.state is Admin.MAINT)
+        gone: tuple[Leftover, ...] = ()
+        if ready:
+            gone = await self._port.collect(ready, self._outlook.seen())
+        if gone:
+            self._stepper.counts.collected += len(gone)
+            self._outlook.record = without(record, gone)
+        return News()
+
+    def _due_reload(self) -> News:
+        """Ask for a turn where leftovers are too many, or servers of the file are better ones."""
+        record, view = self._outlook.ours, self._outlook.view
+        if record is None:
+            return News()  # a reload is asked for already
+        kept = sum(not one.delete for one in record.leftovers)
+        if kept > self._options.leftovers:
+            return News(wanted=("too many retired servers",))
+        worse = view is not None and view.capabilities is not None and not view.capabilities.deletes
+        added_at = self._stepper.added_at
+        if not self._options.settle or not worse or added_at is None:
+            return News()
+        if time.monotonic() < added_at + self._options.settle or self._outlook.wish:
+            return News()
+        self._outlook.wish = (
+            f"servers that were added at runtime {self._options.settle:g} s ago settle "
+            "(on this build those of the file are better)"
+        )
+        return News(wanted=("runtime.settle",))

@@ -1,0 +1,553 @@
+"""Steps over a fake worker that does, as each release would, what is hard to catch live."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from confsync import errors
+from confsync.adapters.haproxy.options import SocketOptions
+from confsync.adapters.haproxy.runtime import SocketRuntime
+from confsync.domain.change import (
+    AddServer,
+    Admin,
+    ReplaceMap,
+    RetireServer,
+    SetAddress,
+    SetMaxconn,
+    SetState,
+    SetWeight,
+    Step,
+)
+from confsync.domain.running import Expected, Leftover, Observed
+from tests.unit.adapters.haproxy.runtime_fake import FakeWorker, Server
+
+BEFORE = Observed(running=True, worker_pid=101, worker_started=5.0)
+MAP = "/etc/haproxy/hosts.map"
+
+
+@pytest.fixture
+async def fake(tmp_short: Path) -> AsyncIterator[FakeWorker]:
+    one = FakeWorker(tmp_short / "admin.sock")
+    one.servers = {
+        "api/a": Server("10.0.0.1", 80, number=70_001),
+        "api/b": Server("10.0.0.2", 80, number=70_002),
+    }
+    one.maps, one.current = {MAP: {0: ["old 1"]}}, {MAP: 0}
+    async with one.serving():
+        yield one
+
+
+def runtime(fake: FakeWorker, *, closed: bool = False) -> SocketRuntime:
+    return SocketRuntime(
+        SocketOptions(config=str(fake.path.with_name("h.cfg")), stats_socket=str(fake.path)),
+        closed=closed,
+    )
+
+
+def add(server: str = "c", number: int = 70_003, **more: object) -> AddServer:
+    step = AddServer(
+        backend="api",
+        server=server,
+        address="10.0.0.3",
+        port=80,
+        words=("id", str(number), "check"),
+        server_id=number,
+        checked=True,
+    )
+    return replace(step, **more)  # type: ignore[arg-type]
+
+
+RETIRE = RetireServer(backend="api", server="a")
+
+
+# Adding
+
+
+async def test_a_server_is_added_then_checked_then_given_traffic(fake: FakeWorker) -> None:
+    applied = await runtime(fake).apply((add(),), BEFORE)
+    assert (applied.done, applied.doubt) == ((add(),), "")
+    assert fake.told()[-3:] == [
+        "add server api/c 10.0.0.3:80 id 70003 check",
+        "enable health api/c",
+        "set server api/c state ready",
+    ]
+
+
+async def test_one_connection_changes_and_reads_back_and_one_looks_again(fake: FakeWorker) -> None:
+    one = runtime(fake)
+    await one.capabilities(BEFORE)
+    before = fake.connections
+    await one.apply((add(), SetWeight(backend="api", server="a", weight=4)), BEFORE)
+    assert fake.connections == before + 2
+
+
+async def test_a_repetition_counts_as_done(fake: FakeWorker) -> None:
+    one = runtime(fake)
+    steps = (add(), RetireServer(backend="api", server="gone"))
+    assert not (await one.apply(steps, BEFORE)).doubt
+    again = await one.apply(steps, BEFORE)
+    assert (again.done, again.doubt) == (steps, "")
+
+
+async def test_another_server_of_that_name_is_no_repetition(fake: FakeWorker) -> None:
+    fake.servers["api/c"] = Server("10.9.9.9", 80, number=70_003, admin=1)
+    applied = await runtime(fake).apply((add(),), BEFORE)
+    assert applied.done == ()
+    assert applied.doubt == "server api/c: its address is 10.9.9.9, not 10.0.0.3"
+
+
+@pytest.mark.parametrize(
+    ("version", "release", "expected"),
+    [
+        ("3.2.26", "3.2", ["add server api/c 10.0.0.3:80 id 70003 check init-state down"]),
+        ("3.0.11", "3.0", ["set server api/c state ready", "set server api/c health down"]),
+    ],
+)
+async def test_closed_until_checked(
+    fake: FakeWorker, version: str, release: str, expected: list[str]
+) -> None:
+    fake.version, fake.release = version, release
+    assert not (await runtime(fake, closed=True).apply((add(),), BEFORE)).doubt
+    told = fake.told()
+    assert [command for command in told if command in expected] == expected
+    assert told[-1] in {expected[-1], "set server api/c state ready"}
+
+
+async def test_a_server_that_comes_back_is_not_added(fake: FakeWorker) -> None:
+    fake.servers["api/c"] = Server("10.0.0.3", 80, number=70_003, admin=1, weight=9)
+    assert not (await runtime(fake).apply((add(again=True, weight=3),), BEFORE)).doubt
+    assert not fake.told("add server api")
+    assert fake.servers["api/c"].admin == 0
+    assert fake.servers["api/c"].weight == 3
+
+
+# Order, refusals
+
+
+async def test_a_refused_step_ends_the_work_before_traffic_is_taken(fake: FakeWorker) -> None:
+    words = "Backend must use a dynamic load balancing to support dynamic servers.\n"
+    fake.odd["add server api/c "] = words
+    applied = await runtime(fake).apply((add(), RETIRE), BEFORE)
+    assert applied.done == ()
+    assert applied.doubt == (
+        "server api/c: `add server` was answered with "
+        "`Backend must use a dynamic load balancing to support dynamic servers.`"
+    )
+    assert not fake.told("set server api/a")
+    assert fake.servers["api/a"].admin == 0
+
+
+async def test_what_is_confirmed_before_a_refusal_is_told(fake: FakeWorker) -> None:
+    fake.odd["set server api/b weight"] = "Backend is using a static LB algorithm.\n"
+    steps: tuple[Step, ...] = (add(), SetWeight(backend="api", server="b", weight=2), RETIRE)
+    applied = await runtime(fake).apply(steps, BEFORE)
+    assert applied.done == steps[:1]
+    assert "server api/b: `set server` was answered with" in applied.doubt
+
+
+async def test_a_silent_success_that_is_none_is_seen(fake: FakeWorker) -> None:
+    fake.odd["set server api/a weight"] = ""
+    step = SetWeight(backend="api", server="a", weight=7)
+    applied = await runtime(fake).apply((step,), BEFORE)
+    assert (applied.done, applied.doubt) == ((), "server api/a: its weight is 1, not 7")
+
+
+async def test_checks_that_do_not_begin_are_seen(fake: FakeWorker) -> None:
+    fake.odd["enable health"] = ""
+    doubt = (await runtime(fake).apply((add(),), BEFORE)).doubt
+    assert doubt == "server api/c: its health check is False, not True"
+
+
+async def test_maxconn_is_read_back(fake: FakeWorker) -> None:
+    step = SetMaxconn(backend="api", server="a", maxconn=9)
+    assert not (await runtime(fake).apply((step,), BEFORE)).doubt
+    fake.odd["set maxconn"] = ""
+    step = replace(step, maxconn=0)
+    doubt = (await runtime(fake).apply((step,), BEFORE)).doubt
+    assert doubt == "server api/a: its maxconn is 9, not 0"
+
+
+async def test_an_agent_is_heard_in_ready_servers_only(fake: FakeWorker) -> None:
+    steps = (
+        SetState(backend="api", server="a", state=Admin.READY, agent=True),
+        SetState(backend="api", server="b", state=Admin.DRAIN, agent=True),
+    )
+    assert not (await runtime(fake).apply(steps, BEFORE)).doubt
+    assert fake.told("enable", "disable", "set") == [
+        "enable agent api/a",
+        "set server api/a state ready",
+        "disable agent api/b",
+        "set server api/b state drain",
+    ]
+
+
+async def test_a_server_is_given_traffic_only_once_it_has_moved(fake: FakeWorker) -> None:
+    """From 3.0 on the address changes after the answer."""
+    fake.moves_late = 9
+    fake.servers["api/a"].admin = 1
+    steps = (
+        SetAddress(backend="api", server="a", address="10.0.0.9", port=81, down=True),
+        SetState(backend="api", server="a", state=Admin.READY),
+    )
+    where: list[str] = []
+    fake.after = lambda command: (
+        where.append(fake.servers["api/a"].address) if "state ready" in command else None
+    )
+    assert not (await runtime(fake).apply(steps, BEFORE)).doubt
+    assert where == ["10.0.0.9"]
+    assert fake.told("set")[:2] == [
+        "set server api/a health down",
+        "set server api/a addr 10.0.0.9 port 81",
+    ]
+
+
+async def test_a_server_that_never_moves_is_a_doubt(fake: FakeWorker) -> None:
+    fake.moves_late = 1_000_000
+    step = SetAddress(backend="api", server="a", address="10.0.0.9", port=80)
+    doubt = (await runtime(fake).apply((step,), BEFORE)).doubt
+    assert doubt == "server api/a: its address is 10.0.0.1, not 10.0.0.9"
+
+
+async def test_many_steps(fake: FakeWorker) -> None:
+    steps = tuple(add(f"n{n}", 80_000 + n) for n in range(450))
+    applied = await runtime(fake).apply(steps, BEFORE)
+    assert (applied.done, applied.doubt) == (steps, "")
+
+
+# Workers, sockets
+
+
+async def test_another_worker_is_told_nothing(fake: FakeWorker) -> None:
+    fake.pid = 102
+    applied = await runtime(fake).apply((add(),), BEFORE)
+    assert applied.doubt == "worker 102 answers, and not 101; nothing was changed"
+    assert not fake.told("add server api", "set")
+
+
+@pytest.mark.parametrize("what", ["stopping", "pid"])
+async def test_a_worker_that_is_replaced_meanwhile_is_a_doubt(fake: FakeWorker, what: str) -> None:
+    fake.after = lambda command: (
+        setattr(fake, what, 102) if command == "set server api/c state ready" else None
+    )
+    assert (await runtime(fake).apply((add(),), BEFORE)).doubt
+
+
+async def test_a_worker_that_is_about_to_end_is_told_nothing_more(fake: FakeWorker) -> None:
+    one = runtime(fake)
+    fake.after = lambda command: (
+        setattr(fake, "stopping", 1) if command == "set server api/c state ready" else None
+    )
+    applied = await one.apply((add(), RETIRE), BEFORE)
+    assert "replaced meanwhile" in applied.doubt
+    assert not fake.told("set server api/a")
+    applied = await one.apply((RETIRE,), BEFORE)
+    assert applied.doubt == "worker 101 is about to end; nothing was changed"
+    assert not fake.told("set server api/a")
+
+
+async def test_answers_in_small_pieces(fake: FakeWorker) -> None:
+    fake.drips = True
+    steps = (add(), RETIRE)
+    assert (await runtime(fake).apply(steps, BEFORE)).done == steps
+
+
+async def test_nothing_is_sent_while_a_reload_loads(fake: FakeWorker) -> None:
+    doubt = (await runtime(fake).apply((add(),), replace(BEFORE, loading=True))).doubt
+    assert doubt == "a reload of HAProxy is under way; nothing was changed"
+    assert fake.asked == []
+
+
+async def test_a_connection_that_ends_in_the_middle_is_a_doubt(fake: FakeWorker) -> None:
+    fake.cut_at = "set server api/a"
+    applied = await runtime(fake).apply((add(), RETIRE), BEFORE)
+    assert applied.done == (add(),)
+    assert "cut the connection" in applied.doubt
+
+
+async def test_no_socket(tmp_short: Path) -> None:
+    one = runtime(FakeWorker(tmp_short / "admin.sock"))
+    applied = await one.apply((add(),), BEFORE)
+    assert "no socket" in applied.doubt
+    assert "nothing was changed" in applied.doubt
+    with pytest.raises(errors.TargetUnavailable):
+        await one.audit((), BEFORE)
+
+
+async def test_hostile_text_is_not_sent(fake: FakeWorker) -> None:
+    one = runtime(fake)
+    await one.capabilities(BEFORE)
+    before = len(fake.asked)
+    steps = (RETIRE, add("x;del server api/b"))
+    applied = await one.apply(steps, BEFORE)
+    assert applied.done == ()
+    assert "can't be said over HAProxy's socket" in applied.doubt
+    assert len(fake.asked) == before
+
+
+async def test_through_a_wire(fake: FakeWorker) -> None:
+    """A wire has a connection for each exchange, so that each asks for the pid."""
+
+    class Local:
+        async def exchange(
+            self, path: str, payload: bytes, *, half_close: bool, timeout: float
+        ) -> bytes:
+            loop = asyncio.get_running_loop()
+            assert not half_close
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.setblocking(False)
+                await loop.sock_connect(sock, path)
+                await loop.sock_sendall(sock, payload)
+                found = b""
+                while piece := await loop.sock_recv(sock, 1 << 18):
+                    found += piece
+                return found
+
+    class Broken:
+        async def exchange(self, path: str, *_: object, **__: object) -> bytes:
+            raise OSError(errno.ECONNREFUSED, "no")
+
+    options = SocketOptions(stats_socket=str(fake.path))
+    one = SocketRuntime(options, wire=Local())
+    assert not (await one.apply((add(), RETIRE), BEFORE)).doubt
+    fake.after = lambda command: (
+        setattr(fake, "pid", 102) if command == "set server api/b weight 2" else None
+    )
+    steps = (SetWeight(backend="api", server="b", weight=2), RETIRE)
+    applied = await one.apply(steps, BEFORE)
+    assert applied.done == steps[:1]
+    assert "another worker answered meanwhile" in applied.doubt
+    broken = SocketRuntime(options, wire=Broken())
+    assert "nobody listens" in (await broken.apply(steps, BEFORE)).doubt
+
+
+# What a build can do
+
+
+async def test_capabilities_are_asked_once_for_each_worker(fake: FakeWorker) -> None:
+    one = runtime(fake)
+    first = await one.capabilities(BEFORE)
+    count = len(fake.asked)
+    assert await one.capabilities(BEFORE) is first
+    # HAProxy tells its start as a difference of clocks.
+    assert await one.capabilities(replace(BEFORE, worker_started=6.0)) is first
+    assert len(fake.asked) == count
+    fake.pid = 102
+    await one.capabilities(replace(BEFORE, worker_pid=102))
+    assert len(fake.asked) > count
+
+
+@pytest.mark.parametrize(
+    ("version", "release", "deletes", "waits", "words", "cookies"),
+    [
+        ("2.6.12-1+deb12u4", "2.6", False, False, False, False),
+        ("2.8.25-5cf5d0683", "2.8", False, False, False, True),
+        ("2.8.3", "2.8", False, False, False, False),
+        ("3.0.11-1+deb13u3", "3.0", True, True, False, True),
+        ("3.2.26-1", "3.2", True, True, True, True),
+        ("3.4.1", "3.2", True, True, True, True),
+    ],
+)
+async def test_what_each_release_can_do(
+    fake: FakeWorker,
+    version: str,
+    release: str,
+    deletes: bool,
+    waits: bool,
+    words: bool,
+    cookies: bool,
+) -> None:
+    fake.version, fake.release = version, release
+    found = await runtime(fake).capabilities(BEFORE)
+    assert found is not None
+    assert (found.version, found.deletes, found.waits) == (version, deletes, waits)
+    assert (found.maps, found.dynamic_cookies, found.line) == (True, cookies, 15_000)
+    assert (found.words is not None) == words
+    if found.words is not None:
+        assert {"check", "id", "init-state", "weight"} <= found.words
+        assert "enabled" not in found.words
+        assert "List" not in found.words
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+async def test_the_first_server_tells_whether_deletions_are_safe(
+    fake: FakeWorker, remembers: bool
+) -> None:
+    fake.version, fake.release, fake.remembers = "2.8.9", "2.8", remembers
+    one = runtime(fake)
+    own = add("d", 70_004, words=("id", "70004", "check", "pool-purge-delay", "5s"))
+    await one.apply((own,), BEFORE)
+    found = await one.capabilities(BEFORE)
+    assert found is not None
+    assert not found.deletes, "one whose delay is written out tells nothing"
+    await one.apply((add(),), BEFORE)
+    found = await one.capabilities(BEFORE)
+    assert found is not None
+    assert found.deletes == remembers
+    await one.apply((add("e", 70_005),), BEFORE)
+    assert len(fake.told("show servers conn")) == 1
+
+
+async def test_a_level_that_is_too_low_is_told(fake: FakeWorker) -> None:
+    fake.level = "operator"
+    one = runtime(fake)
+    assert await one.capabilities(BEFORE) is None
+    (note,) = one.notes
+    assert "its level is operator" in note
+    assert f"stats socket {fake.path} mode 660 level admin" in note
+    assert "its level is operator" in (await one.apply((add(),), BEFORE)).doubt
+
+
+async def test_an_old_release_changes_nothing(fake: FakeWorker) -> None:
+    fake.version = "2.4.22"
+    one = runtime(fake)
+    assert await one.capabilities(BEFORE) is None
+    assert one.notes == ("HAProxy 2.4.22 changes no servers at runtime: 2.6 and later do",)
+
+
+@pytest.mark.parametrize(("size", "line"), [(8_192, 6_808), (2_000, 1_000), (65_536, 32_768)])
+async def test_a_buffer_of_another_size(fake: FakeWorker, size: int, line: int) -> None:
+    fake.path.with_name("h.cfg").write_text(f"global\n  tune.bufsize {size}\n")
+    found = await runtime(fake).capabilities(BEFORE)
+    assert found is not None
+    assert found.line == line
+
+
+# Maps
+
+
+def hosts(*entries: tuple[str, str]) -> ReplaceMap:
+    return ReplaceMap(destination=MAP, name=MAP, entries=entries, text="")
+
+
+async def test_a_map_is_replaced_as_a_whole(fake: FakeWorker) -> None:
+    step = hosts(*((f"h{n}.example;x", f"be_{n} \\ #") for n in range(600)))
+    applied = await runtime(fake).apply((step,), BEFORE)
+    assert (applied.done, applied.doubt) == ((step,), "")
+    assert fake.current[MAP] == 1
+    assert fake.maps[MAP][1] == [f"h{n}.example;x be_{n} \\ #" for n in range(600)]
+    assert len(fake.told("add map")) > 1
+
+
+async def test_an_empty_map_has_no_payload(fake: FakeWorker) -> None:
+    assert not (await runtime(fake).apply((hosts(),), BEFORE)).doubt
+    assert fake.maps[MAP][fake.current[MAP]] == []
+    assert not fake.told("add map")
+
+
+@pytest.mark.parametrize("odd", ["add map", "show map @", "commit map", "prepare map"])
+async def test_a_map_that_was_not_taken_whole_is_not_used(fake: FakeWorker, odd: str) -> None:
+    fake.odd[odd] = "Out of memory.\n"
+    applied = await runtime(fake).apply((hosts(("k", "v")), RETIRE), BEFORE)
+    assert applied.done == ()
+    assert applied.doubt
+    assert fake.current[MAP] == 0
+    assert fake.servers["api/a"].admin == 0
+    if odd in {"add map", "show map @"}:
+        assert list(fake.maps[MAP]) == [0], "what was begun is cleared"
+
+
+async def test_a_commit_that_did_nothing_is_seen(fake: FakeWorker) -> None:
+    fake.odd["commit map"] = ""
+    doubt = (await runtime(fake).apply((hosts(("k", "v")),), BEFORE)).doubt
+    assert doubt == f"map {MAP}: HAProxy does not use what it was given"
+
+
+async def test_a_map_in_many_parts_for_an_old_release(fake: FakeWorker) -> None:
+    fake.version, fake.release = "2.6.12", "2.6"
+    step = hosts(*((f"k{n}", "v") for n in range(2_500)))
+    assert not (await runtime(fake).apply((step,), BEFORE)).doubt
+
+
+@pytest.mark.parametrize(
+    "entry", [("", "v"), ("k", ""), ("k k", "v"), ("k", "v\n\ndel server api/a"), ("k\n", "v")]
+)
+async def test_an_entry_that_would_end_its_payload_is_not_sent(
+    fake: FakeWorker, entry: tuple[str, str]
+) -> None:
+    applied = await runtime(fake).apply((RETIRE, hosts(("a", "b"), entry)), BEFORE)
+    assert "can't be said over the socket" in applied.doubt
+    assert fake.servers["api/a"].admin == 0
+
+
+# Leftovers
+
+
+def leftover(server: str = "a", **more: object) -> Leftover:
+    number = {"a": 1, "b": 2}.get(server, 9)
+    one = Leftover(
+        backend="api", server=server, address=f"10.0.0.{number}", port=80, delete=True, since=1.0
+    )
+    return replace(one, **more)  # type: ignore[arg-type]
+
+
+async def test_retired_servers_are_deleted(fake: FakeWorker) -> None:
+    for server in fake.servers.values():
+        server.admin = 1
+    fake.servers["api/b"].busy = 2
+    gone = await runtime(fake).collect((leftover("a"), leftover("b"), leftover("x")), BEFORE)
+    assert [one.server for one in gone] == ["a", "b", "x"]
+    assert fake.servers == {}
+    assert fake.told("wait")
+
+
+async def test_a_server_in_use_stays_for_a_later_call(fake: FakeWorker) -> None:
+    fake.version, fake.release = "2.8.25", "2.8"
+    one = runtime(fake)
+    await one.apply((add(), RETIRE), BEFORE)
+    fake.servers["api/a"].busy = 1_000_000
+    assert await one.collect((leftover(),), BEFORE) == ()
+    assert not fake.told("wait")
+    fake.servers["api/a"].busy = 0
+    assert await one.collect((leftover(),), BEFORE) == (leftover(),)
+
+
+@pytest.mark.parametrize(
+    "why",
+    ["not in maintenance", "another address", "another number", "not allowed", "unsafe build"],
+)
+async def test_what_is_not_deleted(fake: FakeWorker, why: str) -> None:
+    fake.servers["api/a"].admin = 1
+    one = leftover()
+    match why:
+        case "not in maintenance":
+            fake.servers["api/a"].admin = 8
+        case "another address":
+            one = replace(one, address="10.0.0.99")
+        case "another number":
+            one = replace(one, server_id=5)
+        case "not allowed":
+            one = replace(one, delete=False)
+        case _:
+            fake.version, fake.release = "2.6.12", "2.6"
+    assert await runtime(fake).collect((one,), BEFORE) == ()
+    assert not fake.told("del ")
+
+
+async def test_nothing_is_deleted_in_another_worker(fake: FakeWorker) -> None:
+    one = runtime(fake)
+    await one.capabilities(BEFORE)
+    fake.pid = 102
+    with pytest.raises(errors.TargetUnavailable):
+        await one.collect((leftover(),), BEFORE)
+    assert not fake.told("del ")
+
+
+# The audit
+
+
+async def test_an_audit(fake: FakeWorker) -> None:
+    fake.servers["api/a"].admin = 1
+    expected = tuple(
+        Expected(
+            backend="api", server=name, address=f"10.0.0.{n}", port=80, weight=1, state=Admin.READY
+        )
+        for n, name in enumerate("ab", 1)
+    )
+    (found,) = await runtime(fake).audit(expected, BEFORE)
+    assert found.what == "api/a: maint, not ready"
+    assert found.hand == SetState(backend="api", server="a", state=Admin.MAINT)

@@ -1,0 +1,306 @@
+"""What a change at runtime leaves for later: proof, deadlines, collecting, audits, hands."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from confsync.domain.catalog import Catalog, Status
+from confsync.domain.change import Admin, SetState, SetWeight
+from confsync.domain.running import Capabilities
+from confsync.domain.status import CycleReport, Outcome
+from confsync.engine.upkeep import Upkeep
+from confsync.errors import CheckRejected, TargetUnavailable, WriteError
+from tests.fakes.world import MAIN, catalog
+from tests.unit.engine.test_stepping import World
+
+
+class Kept(World):
+    """A world whose upkeep is called by the test."""
+
+    def renewed(self, **changes: object) -> Upkeep:
+        self.options = replace(self.options, **changes)  # type: ignore[arg-type]
+        self.restarted()
+        return self.upkeep
+
+    @property
+    def upkeep(self) -> Upkeep:
+        assert self.cycle.upkeep is not None
+        return self.cycle.upkeep
+
+    async def proven(self) -> bool:
+        config, refused = await self.upkeep.prove()
+        assert config is not None
+        if refused is not None:
+            self.alarms = (await self.upkeep.undo(refused)).alarms
+            return False
+        return await self.upkeep.proven(config)
+
+    async def audit(self) -> tuple[str, ...]:
+        self.upkeep.auditor.soon()
+        return (await self.upkeep.chores(paused=False)).notes
+
+    async def maintained(self) -> CycleReport:
+        """Put web's first instance in Consul's maintenance."""
+        seen = catalog(web=3, api=2)
+        web = seen.services[1]
+        first = replace(web.instances[0], status=Status.MAINTENANCE)
+        services = (seen.services[0], replace(web, instances=(first, *web.instances[1:])))
+        return await self.swift(Catalog(services=services))
+
+    def of(self, service: str) -> list[tuple[str, str]]:
+        return sorted(place for place in self.haproxy.table if place[0] == service)
+
+
+@pytest.fixture
+async def here() -> Kept:
+    made = Kept()
+    await made.turn(catalog(web=3, api=2))
+    made.haproxy.checks = 0
+    return made
+
+
+async def test_a_change_is_checked_afterwards_and_its_journal_ended(here: Kept) -> None:
+    await here.swift(catalog(web=4, api=2))
+    assert "settle" not in here.store.done
+    assert await here.proven()
+    assert here.store.done[-1] == "settle"
+    assert here.haproxy.checks == 1
+    assert await here.upkeep.prove() == (None, None)
+
+
+async def test_a_check_of_what_is_no_more_ends_no_journal(here: Kept) -> None:
+    await here.swift(catalog(web=4, api=2))
+    config, _ = await here.upkeep.prove()
+    assert config is not None
+    await here.swift(catalog(web=5, api=2))
+    assert not await here.upkeep.proven(config)
+    assert "settle" not in here.store.done
+
+
+async def test_a_refusal_afterwards_undoes_steps_and_file_and_alarms(here: Kept) -> None:
+    before = here.store.disk[MAIN]
+    await here.swift(catalog(web=5, api=2))
+    here.haproxy.refuses = lambda staged: staged is None
+    assert not await here.proven()
+    assert "a bug of confsync" in here.alarms[0]
+    assert here.store.disk[MAIN] == before
+    assert here.in_step()
+    assert here.haproxy.reloads == 1
+    here.haproxy.refuses = lambda staged: staged is not None
+    report = await here.swift(catalog(web=5, api=2))
+    assert report.exit_code == 65  # nothing is known to pass any more
+    assert here.in_step()
+    here.haproxy.refuses = lambda _: False
+    assert (await here.swift(catalog(web=5, api=2))).outcome is Outcome.APPLIED
+
+
+async def test_a_refusal_that_cannot_be_undone_at_runtime_is_a_reload(here: Kept) -> None:
+    await here.swift(catalog(web=5, api=2))
+    here.haproxy.refuses = lambda staged: staged is None
+    here.socket.dies_after = 0
+    assert not await here.proven()
+    here.haproxy.refuses = lambda _: False
+    report = await here.swift(catalog(web=3, api=2))
+    assert report.outcome is Outcome.RELOADED
+    assert here.in_step()
+
+
+async def test_a_doubtful_change_whose_file_is_refused_leaves_the_file_before(here: Kept) -> None:
+    before = here.store.disk[MAIN]
+    here.socket.dies_after = 1
+    here.haproxy.refuses = lambda _: True
+    report = await here.swift(catalog(web=5, api=2))
+    assert report.exit_code == 65
+    assert here.store.disk[MAIN] == before
+    here.haproxy.refuses = lambda _: False
+    assert (await here.swift(catalog(web=3, api=2))).outcome is Outcome.RELOADED
+    assert here.in_step()
+
+
+async def test_a_failed_reload_goes_back_to_what_runs(here: Kept) -> None:
+    await here.swift(catalog(web=5, api=2))
+    live = here.store.disk[MAIN]
+    here.haproxy.reload_error = TargetUnavailable("no")
+    assert (await here.swift(catalog(web=5, api=2, new=1))).outcome is Outcome.FAILED
+    assert here.store.disk[MAIN] == live
+    assert (await here.swift(catalog(web=5, api=2))).outcome is Outcome.IN_STEP
+
+
+async def test_retired_servers_are_deleted_once_nothing_uses_them(here: Kept) -> None:
+    await here.swift(catalog(web=1, api=2), released=frozenset({"web"}))
+    gone = here.of("web")[1:]
+    here.socket.in_use = {gone[0]}
+    await here.upkeep.chores(paused=False)
+    assert here.of("web") == [here.of("web")[0], gone[0]]
+    here.socket.in_use = set()
+    await here.upkeep.chores(paused=False)
+    assert len(here.of("web")) == 1
+    assert here.cycle.outlook.record is not None
+    assert here.cycle.outlook.record.leftovers == ()
+    assert here.cycle.stepper.counts.collected == 2
+
+
+@pytest.mark.parametrize("paused", [True, False])
+async def test_a_drain_ends_in_time_also_while_paused_and_after_a_restart(
+    here: Kept, paused: bool
+) -> None:
+    await here.maintained()
+    name = here.of("web")[0]
+    assert here.haproxy.table[name].state is Admin.DRAIN
+    await here.cycle.finish()
+    here.renewed(drain=60)
+    await here.maintained()
+    await here.upkeep.chores(paused=paused)
+    assert here.haproxy.table[name].state is Admin.DRAIN
+    here.now += 60
+    news = await here.upkeep.chores(paused=paused)
+    assert news.notes == (f"web/{name[1]}: its time to drain is over",)
+    if paused:
+        assert here.haproxy.table[name].state is Admin.MAINT
+        assert (await here.upkeep.chores(paused=True)).notes == ()
+    else:
+        assert name not in here.haproxy.table
+
+
+async def test_too_many_that_cannot_be_deleted_ask_for_a_reload(here: Kept) -> None:
+    here.socket.told = Capabilities(version="2.6.12")
+    here.renewed(leftovers=1)
+    await here.swift(catalog(web=2, api=2))
+    assert (await here.upkeep.chores(paused=False)).wanted == ()
+    await here.swift(catalog(web=2, api=1))
+    assert (await here.upkeep.chores(paused=False)).wanted == ("too many retired servers",)
+    report = await here.swift(catalog(web=2, api=1))
+    assert report.outcome is Outcome.RELOADED
+    assert "2 retired servers that cannot be deleted: a reload ends them" in report.reload
+    assert (await here.upkeep.chores(paused=False)).wanted == ()
+    assert (await here.swift(catalog(web=2, api=1))).outcome is Outcome.IN_STEP
+
+
+@pytest.mark.parametrize(("deletes", "reloads"), [(False, 2), (True, 1)])
+async def test_servers_settle_where_those_of_the_file_are_better(
+    here: Kept, monkeypatch: pytest.MonkeyPatch, deletes: bool, reloads: int
+) -> None:
+    here.socket.told = Capabilities(version="2.6.12", deletes=deletes)
+    here.renewed(settle=100)
+    await here.swift(catalog(web=4, api=2))
+    assert (await here.upkeep.chores(paused=False)).wanted == ()
+    later = time.monotonic() + 101
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    wanted = (await here.upkeep.chores(paused=False)).wanted
+    assert wanted == (() if deletes else ("runtime.settle",))
+    report = await here.swift(catalog(web=5, api=2), reload=False)
+    assert (report.outcome, report.waits) == (Outcome.APPLIED, not deletes)
+    await here.swift(catalog(web=5, api=2))
+    assert here.haproxy.reloads == reloads
+    assert here.in_step()
+    assert (await here.upkeep.chores(paused=False)).wanted == ()
+
+
+async def test_drift_that_nobody_meant_is_repaired_and_counted(here: Kept) -> None:
+    await here.audit()
+    audits = here.socket.audits
+    await here.upkeep.chores(paused=False)
+    assert here.socket.audits == audits  # not before its time
+    row = here.haproxy.table[here.of("web")[0]]
+    row.port = 9
+    notes = await here.audit()
+    assert notes[-1] == "1 repaired"
+    assert row.port == 80
+    assert here.cycle.stepper.counts.repaired == 1
+    del here.haproxy.table[here.of("web")[0]]
+    await here.audit()
+    assert (await here.swift(catalog(web=3, api=2))).outcome is Outcome.RELOADED
+    assert here.in_step()
+
+
+async def test_what_an_operator_holds_is_left_shown_and_put_back_after_a_reload(
+    here: Kept,
+) -> None:
+    one, two = here.of("web")[:2]
+    here.haproxy.table[one].state = Admin.MAINT
+    here.haproxy.table[two].weight = 7
+    assert len(await here.audit()) == 2
+    assert await here.audit() == ()
+    assert {d.hand for d in here.cycle.stepper.hands.found} == {
+        SetState(backend="web", server=one[1], state=Admin.MAINT),
+        SetWeight(backend="web", server=two[1], weight=7),
+    }
+    await here.swift(catalog(web=3, api=2, new=1))
+    assert here.haproxy.reloads == 2
+    assert here.haproxy.table[one].state is Admin.MAINT
+    assert here.haproxy.table[two].weight == 7
+    here.haproxy.table[one].state = Admin.READY
+    await here.audit()
+    assert [d.server for d in here.cycle.stepper.hands.found] == [two[1]]
+
+
+async def test_a_hand_of_the_last_moment_survives_the_reload_as_well(here: Kept) -> None:
+    one = here.of("web")[0]
+    here.haproxy.table[one].state = Admin.DRAIN
+    await here.swift(catalog(web=3, api=2, new=1))
+    assert here.haproxy.table[one].state is Admin.DRAIN
+
+
+async def test_hands_survive_a_restart_and_a_reload_by_others(here: Kept) -> None:
+    one = here.of("web")[0]
+    here.haproxy.table[one].state = Admin.MAINT
+    await here.audit()
+    here.restarted()
+    here.now += 10
+    here.store.now = here.now
+    here.haproxy.start()
+    await here.swift(catalog(web=3, api=2))
+    assert here.haproxy.table[one].state is Admin.READY
+    await here.upkeep.chores(paused=False)
+    assert here.haproxy.table[one].state is Admin.MAINT
+    here.state.values["hands"] = [{"backend": 3}]
+    here.restarted()
+    assert not here.cycle.stepper.hands.found
+
+
+async def test_a_weight_that_is_held_stays_and_a_server_that_leaves_is_forgotten(
+    here: Kept,
+) -> None:
+    one = here.of("web")[0]
+    here.haproxy.table[one].weight = 7
+    await here.audit()
+    seen = catalog(web=3, api=2)
+    web = seen.services[1]
+    heavier = tuple(replace(i, weight=3) for i in web.instances)
+    await here.swift(Catalog(services=(seen.services[0], replace(web, instances=heavier))))
+    assert [here.haproxy.table[place].weight for place in here.of("web")] == [7, 3, 3]
+    await here.audit()
+    assert len(here.cycle.stepper.hands.found) == 1
+    gone = replace(web, instances=heavier[1:])
+    await here.swift(Catalog(services=(seen.services[0], gone)))
+    assert not here.cycle.stepper.hands.found
+
+
+async def test_an_operators_hand_is_repaired_where_the_settings_say_so(here: Kept) -> None:
+    here.renewed(operator="repair")
+    await here.swift(catalog(web=3, api=2))
+    one = here.of("web")[0]
+    here.haproxy.table[one].state = Admin.MAINT
+    await here.audit()
+    assert here.haproxy.table[one].state is Admin.READY
+    here.haproxy.table[one].state = Admin.MAINT
+    await here.swift(catalog(web=3, api=2, new=1))
+    assert here.haproxy.table[one].state is Admin.READY
+
+
+async def test_an_audit_that_cannot_be_made_is_said_once(here: Kept) -> None:
+    here.socket.error = TargetUnavailable("the socket refuses")
+    assert await here.audit() == ("upkeep: the socket refuses",)
+    assert await here.audit() == ()
+
+
+async def test_without_the_previous_files_a_refusal_is_still_an_alarm(here: Kept) -> None:
+    await here.swift(catalog(web=5, api=2))
+
+    def fails() -> tuple[str, ...]:
+        raise WriteError("read-only")
+
+    here.store.restore = fails  # type: ignore[method-assign]
+    news = await here.upkeep.undo(CheckRejected("no"))
+    assert "the previous files are not back: read-only" in news.alarms[0]
