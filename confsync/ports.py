@@ -75,6 +75,10 @@ class Stager(Protocol):
 class ConfigStore(Stager, Protocol):
     """The destinations on disk; it stages beside them. Blocking as well."""
 
+    @property
+    def near(self) -> bool:
+        """Whether a small set is read and written so soon that no thread is needed for it."""
+
     def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
         """Read what is there now (None: absent). Raises WriteError when it may not be read."""
 

@@ -77,6 +77,8 @@ class Candidate:
 class Store:
     """Destinations in a dict; every operation is written down."""
 
+    near = True
+
     def __init__(self) -> None:
         self.disk: dict[str, str] = {}
         self.stamps: dict[str, float] = {}
