@@ -183,8 +183,24 @@ class Surveyor(Protocol):
         """
 
 
+class Conversation(Protocol):
+    """One connection through a wire. Errors are those of Wire.exchange."""
+
+    async def send(self, data: bytes) -> None:
+        """Send; what kept it from being sent, `receive` may tell."""
+
+    async def receive(self) -> bytes:
+        """Wait for a piece of what comes; b"": the other side has closed."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
 class Wire(Protocol):
     """A way to unix sockets that are reached through something else: a container's, say."""
+
+    async def connect(self, path: str) -> Conversation:
+        """Begin a conversation; whether anybody listens, the first `receive` may tell."""
 
     async def exchange(
         self,
