@@ -607,6 +607,7 @@ def test_a_drained_server_that_is_back_is_not_taken_out_again() -> None:
         server="y",
         address="10.0.0.2",
         port=80,
+        server_id=70002,
         state=Admin.DRAIN,
         cause="maintenance",
         delete=True,
