@@ -169,17 +169,22 @@ class Bridge:
             if not self.available:
                 raise errors.TargetUnavailable(self.why)
             link = await self._open(container)
+            certain = False
             try:
-                # It may have been restarted before it was entered, and has the same id then.
-                now = await self._engine.inspect(container.id)
-                meant = self._container
-                if meant is None or not meant.life == container.life == now.life:
-                    raise errors.TargetUnavailable(f"the container {container.name} was replaced")
-            except BaseException:
-                link.close()
-                raise
+                certain = await self._is_meant(container)
+            finally:
+                if not certain:
+                    link.close()
+            if not certain:
+                raise errors.TargetUnavailable(f"the container {container.name} was replaced")
             self._link = link
             return link
+
+    async def _is_meant(self, container: Container) -> bool:
+        """Tell whether what was entered is still meant: a restarted one has the same id."""
+        now = await self._engine.inspect(container.id)
+        meant = self._container
+        return meant is not None and meant.life == container.life == now.life
 
     async def _open(self, container: Container) -> Link:
         code = _inner()

@@ -123,7 +123,6 @@ class Socket:
             raise self.too_long(command)
         return reply.decode("utf-8", "replace")
 
-
     async def _rest(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, command: str
     ) -> bytes:
