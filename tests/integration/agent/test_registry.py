@@ -119,7 +119,7 @@ def test_checks_and_maintenance_and_tags(site: Site) -> None:
         mark = site.agent.mark()
         site.consul.maintenance(third, enable=False)
         line = site.agent.wait_live(since=mark)
-        assert "added" in str(line["done"])
+        assert "is back" in str(line["done"])
         load.wait_ok(20)
         report = load.stop()
     assert report.failed_as == {}
