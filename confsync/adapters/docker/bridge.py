@@ -74,6 +74,11 @@ class Bridge:
         """False: no perl was seen in this run of the container. Engine.run is slower, but works."""
         return self._container is None or self._container.life != self._without
 
+    @property
+    def place(self) -> str:
+        """Name the run of a container that it leads into, or would."""
+        return self._container.place if self._container is not None else ""
+
     def use(self, container: Container) -> None:
         """Lead to this container from now on; another run of it, or another one, is reached anew."""
         before, self._container = self._container, container

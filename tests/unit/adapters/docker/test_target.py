@@ -1,6 +1,7 @@
 """The docker target on an engine and sockets in memory."""
 
 import asyncio
+import dataclasses
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -13,11 +14,12 @@ from confsync import errors
 from confsync.adapters.docker.bridge import Bridge
 from confsync.adapters.docker.check import Checker
 from confsync.adapters.docker.container import Container, NoContainer
+from confsync.adapters.docker.current import Current
 from confsync.adapters.docker.engine import Engine
 from confsync.adapters.docker.events import Event, Kind
-from confsync.adapters.docker.options import DockerOptions
 from confsync.adapters.docker.signalling import Signalling
-from confsync.adapters.docker.target import DockerTarget, Ways
+from confsync.adapters.docker.target import DockerTarget
+from confsync.adapters.docker.ways import Ways
 from confsync.domain.running import Observed, ServerState
 from confsync.ports import Staged
 from tests.unit.adapters.docker.box import container
@@ -119,17 +121,22 @@ class Rest:
 
 SILENT = Observed(running=False, why="no socket")
 RUNS = Observed(running=True, master=True, master_pid=1, worker_pid=8, worker_started=5.0)
+HERE = dataclasses.replace(RUNS, place=container().place)
 
 
 class Here:
-    def __init__(self, wanted: str = "lb", sockets: tuple[str, ...] = ()) -> None:
+    def __init__(self, wanted: str = "lb", sockets: tuple[str, str] | None = None) -> None:
         self.engine, self.bridge, self.rest = FakeEngine(), FakeBridge(), Rest()
         self.near, self.far = Way(SILENT), Way(RUNS)
+        master, stats = sockets or ("/nowhere", "/nowhere")
+        bridge = cast(Bridge, self.bridge)
+        self.current = Current(wanted, cast(Engine, self.engine), bridge)
+        self.ways = Ways(
+            bridge, near=self.near, far=self.far, master_socket=master, stats_socket=stats
+        )
         self.target = DockerTarget(
-            DockerOptions(container=wanted),
-            engine=cast(Engine, self.engine),
-            bridge=cast(Bridge, self.bridge),
-            ways=Ways(near=self.near, far=self.far, sockets=sockets),
+            self.current,
+            self.ways,
             checker=cast(Checker, self.rest),
             signalling=cast(Signalling, self.rest),
             delivered=self.rest,
@@ -184,10 +191,10 @@ async def test_a_paused_one_is_no_stopped_one(here: Here) -> None:
 
 
 async def test_the_sockets_inside_are_asked_and_reloaded_over(here: Here) -> None:
-    assert await here.target.observe() == RUNS
+    assert await here.target.observe() == HERE
     assert await here.target.check("/x.cfg", None) == ("checked in lb",)
     assert here.rest.masters == [1]  # as the master is called inside
-    assert await here.target.reload(RUNS) == RUNS
+    assert await here.target.reload(HERE) == HERE
     assert (here.near.reloads, here.far.reloads, here.rest.signalled) == (0, 1, 0)
 
 
@@ -217,7 +224,7 @@ async def test_what_is_not_inside_is_not_reloaded(here: Here) -> None:
     with pytest.raises(errors.TargetUnavailable, match="differs"):
         await here.target.reload(RUNS)
     assert here.far.reloads == 0
-    assert await here.target.observe() == RUNS  # its notes tell, the agent goes on
+    assert await here.target.observe() == HERE  # its notes tell, the agent goes on
 
 
 async def test_delivery_has_a_word_in_every_look(here: Here) -> None:
@@ -247,7 +254,7 @@ async def test_a_socket_here_is_believed_when_the_container_listens(listening: s
 
 
 async def test_a_socket_of_another_haproxy_of_this_host_is_not(listening: str) -> None:
-    here = Here(sockets=(listening,))
+    here = Here(sockets=(listening, listening))
     here.engine.found = container(pid=1)
     here.near.seen = Observed(running=True, master=True, worker_pid=9)
     assert (await here.target.observe()).worker_pid == 8
