@@ -6,8 +6,9 @@ file and the registry can be compared at any time by means that are not confsync
 
 import dataclasses
 import http.client
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 from tests.support import machine
 from tests.support.agent import Agent
@@ -24,10 +25,14 @@ MAINT, DRAIN = 0x01, 0x08
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Instance:
-    """What is registered. `out`: "" while it serves, else "critical" or "maintenance"."""
+    """What is registered. `name`: what the toy server calls itself, where the field has started it.
+
+    `out`: "" while it serves, else "critical" or "maintenance".
+    """
 
     service: str
     port: int
+    name: str = ""
     weight: int = 1
     out: str = ""
 
@@ -119,8 +124,9 @@ class Field:
 
     def add(self, service: str = "web", *, port: int = 0, weight: int = 1) -> Instance:
         """Open a port, unless one is given, and register it."""
-        port = port or self.backends.start(f"{service}-{machine.free_port()}")
-        instance = Instance(service=service, port=port, weight=weight)
+        name = "" if port else f"{service}.{len(self.instances)}.{machine.free_port()}"
+        port = port or self.backends.start(name)
+        instance = Instance(service=service, port=port, weight=weight, name=name)
         self.instances[instance.id] = instance
         self.register(instance)
         return instance
@@ -221,15 +227,24 @@ class Field:
         text = self.haproxy.cfg.read_text()
         written = sorted(w[1] for w in map(str.split, text.splitlines()) if w[:1] == ["server"])
         assert written == sorted(i.server for i in self.serving())
-        done = self.agent.run("once")
-        assert done.returncode == 0, done.stdout + done.stderr
+        self.in_step()
         before = _alive(self.rows())
         self.haproxy.reload()
         assert _alive(self.rows()) == before
 
-    def once_in_step(self) -> None:
-        done = self.agent.run("once")
-        assert done.returncode == 0, done.stdout + done.stderr
+    def in_step(self) -> None:
+        """Wait until a dry run finds nothing to do: the record is kept some 0.4 s after a change."""
+        said = [""]
+
+        def nothing() -> bool:
+            done = self.agent.run("once")
+            said[0] = done.stdout + done.stderr
+            return done.returncode == 0
+
+        try:
+            wait_until(nothing, "a dry run that would change nothing", timeout=10)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}:\n{said[0]}") from None
 
     def reload_reasons(self, *, since: int = 0) -> list[str]:
         """List what confsync gave as reasons of its reloads, one text a reload."""
@@ -257,7 +272,7 @@ class Client:
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -279,7 +294,3 @@ def _alive(rows: Mapping[tuple[str, str], Row]) -> dict[tuple[str, str], tuple[o
         for place, row in rows.items()
         if row.state == "ready"
     }
-
-
-def names(instances: Iterable[Instance]) -> set[str]:
-    return {one.server for one in instances}

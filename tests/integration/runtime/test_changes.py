@@ -85,7 +85,7 @@ def test_changes_of_servers_cost_nothing(
     churn = Churn(one, ("web", "plain") if template == "listen" else ("web",), seed=changes)
     one.up()
     reloads, mark = one.haproxy.reloads(), one.agent.mark()
-    kinds = {}
+    kinds: dict[str, int] = {}
     with one.load(seconds=880) as load:
         plain = one.load(port=one.plain, keepalive=2, close=2, streams=1, seconds=880)
         others = [plain] if template == "listen" else []
