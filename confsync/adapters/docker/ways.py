@@ -8,6 +8,7 @@ import dataclasses
 import os
 import socket
 import sys
+from collections.abc import Callable
 
 from confsync import errors
 from confsync.adapters.docker.bridge import Bridge
@@ -23,9 +24,20 @@ class Ways:
     """Chooses a way by who answers on it, for one container at a time."""
 
     def __init__(
-        self, bridge: Bridge, *, near: Target, far: Target, master_socket: str, stats_socket: str
+        self,
+        bridge: Bridge,
+        *,
+        near: Target,
+        far: Target,
+        master_socket: str,
+        stats_socket: str,
+        peer: Callable[[str], int | None] | None = None,
     ) -> None:
-        """`near`: for sockets that are here; `far`: over the bridge. The sockets as `near` has them."""
+        """`near`: for sockets that are here; `far`: over the bridge. The sockets as `near` has them.
+
+        `peer`: tells who listens on a socket; see listener.
+        """
+        self._peer = peer or listener
         self.near = near
         self.far = far
         self._bridge = bridge
@@ -78,7 +90,7 @@ class Ways:
                 continue
             key = (container.place, path, file)
             if self._shared[0] != key:
-                pid = _peer(path)
+                pid = self._peer(path)
                 if pid is None:
                     return True  # refused or forbidden: the way itself has the words for it
                 self._shared = key, pid in {0, container.pid} or _lives_in(pid, container)
@@ -109,7 +121,7 @@ def _file(path: str) -> File | None:
     return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
-def _peer(path: str) -> int | None:
+def listener(path: str) -> int | None:
     """Return the pid of who listens on a unix socket; 0: one that cannot be seen, None: nobody."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
