@@ -11,7 +11,7 @@ import contextlib
 import os
 import posixpath
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -71,8 +71,17 @@ class Surveyor:
     """Looks at files inside; see ports.Surveyor."""
 
     def __init__(
-        self, current: Current, ways: Ways, inside: Inside, masters: Masters, place: Placement
+        self,
+        current: Current,
+        ways: Ways,
+        inside: Inside,
+        masters: Masters,
+        place: Placement,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock`: seconds, by which AGAIN is measured."""
+        self._clock = clock
         self._current = current
         self._ways = ways
         self._inside = inside
@@ -149,7 +158,7 @@ class Surveyor:
     async def _look(self, container: Container, paths: Iterable[str]) -> None:
         """Have what `stat` says inside of these, which may be as old as AGAIN."""
         wanted = {path for path in paths if not self._reached(path)}
-        due = time.monotonic() >= self._until
+        due = self._clock() >= self._until
         if due:
             wanted |= {path for path in self._known if not self._reached(path)}
         else:
@@ -168,7 +177,7 @@ class Surveyor:
             _seen(output.decode("utf-8", "surrogateescape"), stamps, folders)
         if due:
             self._stamps, self._folders = stamps, folders
-            self._until = time.monotonic() + AGAIN
+            self._until = self._clock() + AGAIN
         else:
             self._stamps |= stamps
             self._folders |= folders
