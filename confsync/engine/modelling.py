@@ -35,6 +35,7 @@ class Modeller:
         self._state = state
         self._is_local = is_local
         self._ids: dict[str, int] = {}
+        self._memo = desired.Memo()
         self._declared: tuple[frozenset[str], frozenset[tuple[str, int]]] | None = None
 
     def restore(self) -> None:
@@ -67,6 +68,7 @@ class Modeller:
                 reserved=reserved,
                 loops=self._loops(catalog, binds),
                 ids=self._ids,
+                memo=self._memo,
             ),
         )
         if ids != self._ids and remember:
