@@ -14,6 +14,8 @@ from confsync.adapters.docker.signalling import Signalling
 from confsync.domain.running import Observed
 from tests.unit.adapters.docker.box import FakeEngine, container
 
+pytestmark = pytest.mark.fast_clock
+
 NOTHING = Observed(running=False, notes=("no socket",))
 ALERT = "[ALERT]    (1) : config : parsing [/x/haproxy.cfg:3] : unknown keyword 'frob'\n"
 

@@ -25,6 +25,8 @@ from confsync.domain.change import (
 from confsync.domain.running import Expected, Leftover, Observed
 from tests.unit.adapters.haproxy.runtime_fake import FakeWorker, Server
 
+pytestmark = pytest.mark.fast_clock
+
 BEFORE = Observed(running=True, worker_pid=101, worker_started=5.0)
 MAP = "/etc/haproxy/hosts.map"
 
