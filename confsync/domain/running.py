@@ -24,7 +24,8 @@ class Observed:
     of the worker that takes new connections. `reloads`, `failed`: the master's counters (-1: unknown).
     `place`: names the run of the container that it is in ("": none), since two containers give their
     processes the same numbers. `loading`: a reload is under way. `master`: a master socket answered, so that reloads have proof.
-    `notes`: what the operator should know (a socket missing, with the line to add).
+    `notes`: what the operator should know (a socket missing, with the line to add). `unfit`: why no
+    program here can check for it: nothing can be changed then, not even without a reload.
     """
 
     running: bool
@@ -40,6 +41,7 @@ class Observed:
     old_workers: tuple[Worker, ...] = ()
     why: str = ""
     notes: tuple[str, ...] = ()
+    unfit: str = ""
 
     def same_worker(self, other: "Observed | Record") -> bool:
         """Tell whether the same worker process takes the connections.

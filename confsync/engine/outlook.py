@@ -184,6 +184,7 @@ class Outlook:
             or self._surveyor is None
             or not observed.running
             or observed.loading
+            or observed.unfit
         ):
             return None, None
         try:

@@ -142,9 +142,7 @@ class Stepper:
             )
             self.shapes.passed(config, configs)
         with draft.stage(Stage.WRITE):
-            await touch(
-                self._store, size, lambda: self._store.promote(staged, quick=True)
-            )
+            await touch(self._store, size, lambda: self._store.promote(staged, quick=True))
         self.unproven = config
 
     async def _tell_state(self, *, sending: bool) -> None:
