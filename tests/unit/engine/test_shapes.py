@@ -112,7 +112,8 @@ TEXTS = st.lists(SECTIONS, max_size=4).map(lambda found: HEAD + "".join(found))
 
 @given(st.lists(st.tuples(TEXTS, st.booleans()), min_size=2, max_size=6))
 def test_what_was_cut_before_makes_no_difference(steps: list[tuple[str, bool]]) -> None:
-    long_lived, passed = Shapes(), []
+    long_lived = Shapes()
+    passed: list[str] = []
     for content, passes in steps:
         fresh = Shapes()
         for each in passed:
