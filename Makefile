@@ -7,7 +7,7 @@ IMAGE := confsync
 RELEASE := 12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit coverage integration lint type arch fmt soak mutate bench docs build image deb clean
+.PHONY: help setup demo test unit laws coverage integration lint type arch fmt soak mutate bench docs build image deb clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -18,10 +18,13 @@ setup: ## uv and the locked dependencies, in .venv
 demo: setup ## the main job on toy backends, under a minute
 	@$(RUN) confsync demo
 
-test: setup lint arch type unit coverage integration ## everything that must pass
+test: setup lint arch type unit laws coverage integration ## everything that must pass
 
-unit: setup ## unit tests
-	$(RUN) pytest -q -n 4 --dist worksteal --randomly-dont-reset-seed tests/unit tests/repo
+unit: setup ## unit tests, in seconds: laws on few examples
+	$(RUN) pytest -q -n 2 --dist worksteal --randomly-dont-reset-seed --few tests/unit tests/repo
+
+laws: setup ## the laws among the unit tests, on more examples
+	$(RUN) pytest -q -n 2 --dist worksteal --hypothesis-profile=laws -m 'hypothesis or soak' tests/unit
 
 coverage: setup ## the branch coverage that core and domain must have from their own tests
 	$(RUN) coverage run -m pytest -q -p no:randomly tests/unit/core tests/golden
