@@ -76,6 +76,7 @@ def turns(rounds: int, quick: Sequence[Line], slow: Sequence[Line]) -> None:
             for line in (*quick, *slow):
                 line.came.clear()
                 line.went.clear()
+                line.begun.clear()
 
 
 def cpu_of(line: Line, changes: int) -> float:
