@@ -1,6 +1,7 @@
 # Thin over `uv run`; CI calls the same targets. `make help` lists them.
 UV := scripts/uv
 RUN := $(UV) run --no-sync
+UNIT = $(RUN) pytest -q --randomly-dont-reset-seed --few
 SYNC := $(UV) sync --locked --quiet --extra haproxy
 BASE := haproxy:3.0
 IMAGE := confsync
@@ -20,8 +21,16 @@ demo: setup ## the main job on toy backends, under a minute
 
 test: setup lint arch type unit laws coverage integration ## everything that must pass
 
+# Three plain runs cost less than one that hands out each test: every file is read, and rewritten for
+# its assertions, once.
 unit: setup ## unit tests, in seconds: laws on few examples
-	$(RUN) pytest -q -n 2 --dist worksteal --randomly-dont-reset-seed --few tests/unit tests/repo
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target unit-core unit-adapters unit-rest
+unit-core:
+	$(UNIT) tests/unit/core
+unit-adapters:
+	$(UNIT) tests/unit/adapters
+unit-rest:
+	$(UNIT) --ignore=tests/unit/core --ignore=tests/unit/adapters tests/unit tests/repo
 
 laws: setup ## the laws among the unit tests, on more examples
 	$(RUN) pytest -q -n 2 --dist worksteal --hypothesis-profile=laws -m 'hypothesis or soak' tests/unit
