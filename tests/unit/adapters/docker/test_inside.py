@@ -66,6 +66,21 @@ async def test_files_and_folders_are_read_with_their_owners(engine: FakeEngine) 
         await inside.file(engine.container, "/etc")
 
 
+async def test_links_are_followed_to_their_end(engine: FakeEngine) -> None:
+    engine.links = {"/etc/far": "/etc/near", "/etc/near": "a.cfg", "/etc/round": "round"}
+    one = await Inside(engine).file(engine.container, "/etc/far")
+    assert one is not None
+    assert one.data == b"a\n"
+    with pytest.raises(errors.TargetUnavailable, match="symlink without an end"):
+        await Inside(engine).file(engine.container, "/etc/round")
+
+
+async def test_a_missing_container_is_no_missing_file(engine: FakeEngine) -> None:
+    engine.gone = True
+    with pytest.raises(errors.TargetUnavailable, match="No such container"):
+        await Inside(engine).file(engine.container, "/etc/a.cfg")
+
+
 async def test_what_cannot_be_shown_is_told(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
