@@ -59,7 +59,9 @@ class Line:
         """Deregister it, and time its last answer."""
         change, name = asking.went(SERVICE, self.port), f"s{self.port}".encode()
         self.begun.append(time.monotonic() * 1000)
-        self.went.append(self._client().last(self.consul.port, change, name))
+        found = self._client().last(self.consul.port, change, name)
+        if found is not None:
+            self.went.append(found)
         self.turn += 1
 
     def _client(self) -> asking.Client:
@@ -100,8 +102,8 @@ class Maker:
         """
         place, consul = self._place("confsync")
         source = {"address": f"http://{consul.address}"}
-        template = {"template": self._template} if self._template else {}
-        settings = place.settings("confsync", source, **template)
+        template = self._template or "builtin:haproxy.cfg"
+        settings = place.settings("confsync", source, template=template)
         place.begin(settings)
         argv = [site.CONFSYNC]
         if beats is not None:
