@@ -74,13 +74,13 @@ def page(sections: list[Section], about: dict[str, str]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def save(sections: list[Section], about: dict[str, str], folder: Path) -> Path:
-    """Write FOLDER/speed.md and FOLDER/speed.json; returns the first."""
+def save(sections: list[Section], about: dict[str, str], folder: Path, name: str = "speed") -> Path:
+    """Write FOLDER/NAME.md and FOLDER/NAME.json; returns the first."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = folder / "speed.md"
+    found = folder / f"{name}.md"
     found.write_text(page(sections, about))
     raw = {"about": about, **{section.title: section.raw for section in sections}}
-    (folder / "speed.json").write_text(json.dumps(_rounded(raw), separators=(",", ":")) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(_rounded(raw), separators=(",", ":")) + "\n")
     return found
 
 
