@@ -22,6 +22,10 @@ from benchmarks import provenance, report
 
 RESULTS = Path(__file__).with_name("results")
 CONTROLS = ["tests/testbed/test_load.py", "tests/integration/agent/test_reloads.py"]
+RUNTIME = (
+    "Servers come, go, weigh, drain and flap in a real Consul, under load; reloads are those that "
+    "the plan names (a cookie on a new server before 3.0; on 2.6, too many retired servers)."
+)
 PROPERTIES = "--hypothesis-profile=soak"
 
 STEPS: dict[str, list[str]] = {
@@ -211,8 +215,7 @@ def page(steps: dict[str, Step], about: dict[str, str]) -> str:
     if "runtime" in steps:
         blocks += [
             "## Changes without a reload",
-            "Servers come, go, weigh, drain and flap in a real Consul, under load; reloads are those "
-            "that the plan names (a cookie on a new server before 3.0; on 2.6, retired servers).",
+            RUNTIME,
             loads(steps["runtime"].figures).text(),
             "The same without a load: keys, pairs of random configurations, what is left behind.",
             others(steps["runtime"].figures).text(),
