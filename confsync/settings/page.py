@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 from pydantic_core import PydanticUndefined
 
-from confsync.settings.model import Settings, Table
+from confsync.settings.model import Settings
+from confsync.settings.table import Table
 
 _TOP = """\
 # Settings
