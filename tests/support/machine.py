@@ -21,6 +21,9 @@ IMAGES = {
     # In place of the official images haproxy:2.6 and haproxy:3.2.
     "stock-2.6": "confsync-testbed/haproxy-2.6",
     "stock-3.2": "confsync-testbed/haproxy-3.2",
+    # In place of debian:bookworm-slim (with systemd) and debian:trixie-slim; both have HAProxy.
+    "debian-12": "confsync-testbed/debian-12",
+    "debian-13": "confsync-testbed/debian-13",
 }
 
 
