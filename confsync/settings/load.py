@@ -27,12 +27,15 @@ class Loaded:
 
     `file`: the settings file (None: there is none). `directory`: absolute, what relative paths
     started from; paths in `settings` are whole already. `warnings`: one line each, for the log.
+    `balancer`: for `confsync lb`. `discovers`: somebody wrote where services come from, or templates.
     """
 
     settings: Settings
     file: str | None
     directory: str
     warnings: tuple[str, ...] = ()
+    balancer: bool = False
+    discovers: bool = True
 
 
 def load(
@@ -54,6 +57,7 @@ def load(
     merged = file.values
     names: dict[Path, str] = {}
     unknown: list[str] = []
+    balancer = balancer or bool(environ.get(sources.HOME_VARIABLE))
     for name, key in (short or {}).items():
         if environ.get(name):
             place = tuple(key.split("."))
@@ -65,6 +69,7 @@ def load(
             unknown.append(faults.unknown_variable(name))
     for key, value in (flags or {}).items():
         _put(merged, names, tuple(key.split(".")), value, "the command line")
+    discovers = bool(file.path) or "source" in merged or "template" in merged
     for table in ("source", "target"):
         # So that a variable alone (CONFSYNC_TARGET__CONFIG) need not say the type again.
         if isinstance(merged.get(table), dict):
@@ -72,7 +77,7 @@ def load(
             merged[table].setdefault("type", default)
     for table in WITH_OWN_PATHS:
         merged.setdefault(table, {})
-    if balancer or environ.get(sources.HOME_VARIABLE):
+    if balancer:
         _at_home(merged)
 
     found: list[faults.Fault] = []
@@ -90,7 +95,12 @@ def load(
         for name in sources.strangers(environ)
     )
     return Loaded(
-        settings=settings, file=file.path or None, directory=file.directory, warnings=warnings
+        settings=settings,
+        file=file.path or None,
+        directory=file.directory,
+        warnings=warnings,
+        balancer=balancer,
+        discovers=discovers,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from confsync import __version__
+from confsync.adapters.files.nothing import NoServices
 from confsync.adapters.files.scratch import ScratchStore
 from confsync.adapters.files.state import StateDirectory
 from confsync.adapters.files.store import FileStore, StoreOptions
@@ -28,7 +29,7 @@ from confsync.errors import Unavailable
 from confsync.ports import Discoverer
 from confsync.settings.load import Loaded
 from confsync.settings.model import ConsulSource, FileSource, Settings
-from confsync.wiring import reaching
+from confsync.wiring import handwritten, reaching
 
 
 def control_socket(loaded: Loaded) -> str:
@@ -71,15 +72,18 @@ def _templates(loaded: Loaded, where: placement.Placement) -> TemplateSet:
     options = TemplateOptions(
         base=Path(loaded.directory),
         main=settings.target.config,
-        templates=tuple(
-            TemplateOption(
-                source=t.source,
-                destination=t.destination,
-                language=t.language,
-                mode=t.permissions,
-                variables=dict(t.vars),
-            )
-            for t in settings.template
+        templates=(
+            *(
+                TemplateOption(
+                    source=t.source,
+                    destination=t.destination,
+                    language=t.language,
+                    mode=t.permissions,
+                    variables=dict(t.vars),
+                )
+                for t in settings.template
+            ),
+            *handwritten.templates(loaded),
         ),
         builtin_variables=dict(BUILTIN_VARS),
         placement=where,
@@ -141,7 +145,7 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
         )
     )
     state = StateDirectory(directory)
-    source = discoverer(settings.source)
+    source = discoverer(settings.source) if loaded.discovers else NoServices()
     way = reaching.reached(settings, where, store, state)
     runtime, retire = settings.runtime, settings.retire
     guard = settings.guard

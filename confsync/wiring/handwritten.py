@@ -1,0 +1,61 @@
+"""A HAProxy configuration that `confsync lb` serves as it was written by hand.
+
+It is a source like a template: read by its path, copied, checked and run from `target.config`.
+"""
+
+import functools
+import os
+
+from confsync.adapters.files.templates import TemplateOption
+from confsync.core.haproxy import served
+from confsync.domain.rendered import Language
+from confsync.errors import SettingsError
+from confsync.settings.load import Loaded
+
+MODE = 0o600
+"""It may hold passwords, and only HAProxy's master reads the copy."""
+
+
+def path(loaded: Loaded) -> str:
+    """Name it; "" where templates make HAProxy's main file. Raises SettingsError without either."""
+    settings = loaded.settings
+    if not loaded.balancer:
+        return ""
+    there = os.path.isfile(settings.lb.config)  # noqa: PTH113
+    if loaded.discovers:
+        # Without any template the built-in set makes it.
+        made = any(t.destination == settings.target.config for t in settings.templates)
+        return "" if made or not there else settings.lb.config
+    if not there:
+        raise SettingsError([_missing(settings.lb.config, loaded.directory)])
+    return settings.lb.config
+
+
+def templates(loaded: Loaded) -> tuple[TemplateOption, ...]:
+    """Give it as something to write, where there is one."""
+    source = path(loaded)
+    if not source:
+        return ()
+    target = loaded.settings.target
+    return (
+        TemplateOption(
+            source=source,
+            destination=target.config,
+            language=Language.PLAIN,
+            mode=MODE,
+            raw=True,
+            beneath=functools.partial(served.beneath, stats_socket=target.stats_socket),
+        ),
+    )
+
+
+def _missing(config: str, directory: str) -> str:
+    if os.path.isdir(config):  # noqa: PTH112
+        return (
+            f"{config}: is a folder, not a configuration; where a file that is to be mounted does not "
+            "exist, Docker makes a folder of its name: write the file first"
+        )
+    return (
+        f"{config}: no such file, and no {os.path.join(directory, 'confsync.toml')} either; "  # noqa: PTH118
+        "mount HAProxy's configuration, or settings for discovery"
+    )
