@@ -2,12 +2,10 @@
 UV := scripts/uv
 RUN := $(UV) run --no-sync
 SYNC := $(UV) sync --locked --quiet --extra haproxy
-BASE := haproxy:3.0
-IMAGE := confsync
 RELEASE := 12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit coverage integration lint type arch fmt soak mutate bench docs build image deb clean
+.PHONY: help setup demo test unit coverage integration lint type arch fmt soak mutate bench docs build image sidecar deb clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -61,8 +59,13 @@ docs: setup ## make the generated pages anew
 build: setup ## wheel and sdist
 	$(UV) build
 
-image: ## the sidecar's image, on the HAProxy image in use: make image BASE=haproxy:3.0 IMAGE=confsync
-	docker build --file deploy/sidecar/Dockerfile --tag $(IMAGE) --build-arg BASE=$(BASE) --build-arg PIP_INDEX_URL .
+image: ## the whole load balancer in one image: make image BASE=debian:trixie-slim IMAGE=confsync-lb
+	docker build --file deploy/image/Dockerfile --tag $(or $(IMAGE),confsync-lb) \
+	  --build-arg BASE=$(or $(BASE),debian:trixie-slim) --build-arg PIP_INDEX_URL .
+
+sidecar: ## the sidecar's image, on the HAProxy image in use: make sidecar BASE=haproxy:3.0 IMAGE=confsync
+	docker build --file deploy/sidecar/Dockerfile --tag $(or $(IMAGE),confsync) \
+	  --build-arg BASE=$(or $(BASE),haproxy:3.0) --build-arg PIP_INDEX_URL .
 
 deb: setup ## Debian package, in dist; RELEASE=13 for Debian 13
 	@scripts/deb --release $(RELEASE)
