@@ -40,6 +40,9 @@ class Lb(Table):
     start: kinds.Seconds = Field(default=20, ge=1)
     """How long HAProxy may take from its start to its first answer."""
 
+    hung: kinds.Seconds = Field(default=10, ge=1)
+    """When it runs and has not answered for so long, it is ended and started anew."""
+
     drain: kinds.Seconds = 8
     """How long a stop waits for running requests. Keep it below `docker stop`'s 10 s, or give that
     more time (`-t`)."""
@@ -88,7 +91,7 @@ class Tls(Table):
     interval: kinds.Seconds = Field(default=10, ge=0.1)
     """How often the folder is looked at for renewed certificates."""
 
-    warn: kinds.Count = Field(default=21, ge=0, le=3650)
+    warn: kinds.Count = Field(default=30, ge=0, le=3650)
     """How many days before its end a certificate is warned of."""
 
 

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Self
 
-from confsync import __version__, logs
+from confsync import __version__, logs, ports
 from confsync.adapters.control.server import serve
 from confsync.adapters.systemd.notify import Notify
+from confsync.domain.running import Observed
 from confsync.domain.status import CycleReport
 from confsync.engine import agent, holdoff, supervisor
 from confsync.settings.load import Loaded
@@ -37,12 +38,30 @@ class Telemetry:
 class Running:
     """One agent from one reading of the settings."""
 
-    def __init__(self, loaded: Loaded, telemetry: Telemetry, notify: Notify) -> None:
-        """Raises SettingsError, RenderError: nothing of the outside has been touched then."""
+    def __init__(
+        self,
+        loaded: Loaded,
+        telemetry: ports.Telemetry,
+        notify: ports.Notifier,
+        *,
+        more: Callable[[], dict[str, object]] = dict,
+        must: str = "",
+        adopt: bool = False,
+        began: Callable[[Observed], float] | None = None,
+    ) -> None:
+        """Raises SettingsError, RenderError: nothing of the outside has been touched then.
+
+        `more`: what the status tells besides, over what the agent itself tells. `must`: why HAProxy is
+        reloaded even when nothing differs. `adopt`: see agent.Options; `began`: see Outlook.
+        """
         self.loaded = loaded
         self._telemetry = telemetry
+        self._more = more
         self._parts = assembly.parts(loaded)
         self._parts.renderer.declared()
+        self._parts.cycle.outlook.must = must
+        if began is not None:
+            self._parts.cycle.outlook.began = began
         settings = loaded.settings
         reload = settings.reload
         self._agent = agent.Agent(
@@ -56,6 +75,7 @@ class Running:
                     interval=reload.interval,
                 ),
                 retry=reload.retry,
+                adopt=adopt,
                 fast=holdoff.Pace(
                     first=0,
                     quiet=settings.runtime.quiet,
@@ -71,6 +91,10 @@ class Running:
             telemetry=telemetry,
             notifier=notify,
         )
+
+    def load(self, why: str) -> None:
+        """Have HAProxy load its files anew."""
+        self._agent.load(why)
 
     def prove(self, before: "Running") -> Self:
         """Try what only a start would try, before another agent makes room. Raises StateError."""
@@ -132,14 +156,15 @@ class Running:
             "started": now.started,
             "alive": now.alive,
             "paused": now.paused,
-            "source": _plain(now.source),
-            "haproxy": _plain(now.cycle.observed),
-            "report": _plain(report),
+            "source": plain(now.source),
+            "haproxy": plain(now.cycle.observed),
+            "report": plain(report),
             "runtime": self._runtime(),
-            "holds": _plain(report.holds if report else ()),
-            "problems": _plain(report.problems if report else ()),
+            "holds": plain(report.holds if report else ()),
+            "problems": plain(report.problems if report else ()),
             "next_retry": now.retry_in,
             "exit_code": now.exit_code,
+            **self._more(),
         }
 
     def _runtime(self) -> dict[str, object]:
@@ -148,8 +173,8 @@ class Running:
         record = cycle.outlook.record
         return {
             "enabled": cycle.upkeep is not None,
-            "counts": _plain(cycle.stepper.counts),
-            "leftovers": _plain(record.leftovers if record else ()),
+            "counts": plain(cycle.stepper.counts),
+            "leftovers": plain(record.leftovers if record else ()),
             "by_hand": [drift.what for drift in cycle.stepper.hands.found],
         }
 
@@ -171,19 +196,19 @@ class Running:
         if wanted or registry:
             self._agent.release(wanted, registry=registry)
         released = [*wanted, *(["the registry"] if registry else [])]
-        return {"ok": True, "holds": _plain(holds), "released": released}
+        return {"ok": True, "holds": plain(holds), "released": released}
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """Turn frozen values into JSON's."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, dict):
-        return {str(_plain(k)): _plain(v) for k, v in value.items()}
+        return {str(plain(k)): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value
 
 

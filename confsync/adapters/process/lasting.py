@@ -98,8 +98,12 @@ async def start(
     environment: Mapping[str, str],
     tell: Callable[[str], None],
     directory: str = "",
+    keep: Sequence[int] = (),
 ) -> Lasting:
-    """Start a program; `tell` gets each line that it writes. Raises TargetUnavailable."""
+    """Start a program; `tell` gets each line that it writes. Raises TargetUnavailable.
+
+    `keep`: descriptors that it has too, with the same numbers.
+    """
     try:
         process = subprocess.Popen(  # noqa: ASYNC220 - a vfork: 0.3 ms
             argv,
@@ -109,6 +113,7 @@ async def start(
             env=environment,
             cwd=directory or None,
             process_group=0,
+            pass_fds=keep,
             bufsize=0,
         )
     except OSError as error:
