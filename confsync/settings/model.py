@@ -110,8 +110,8 @@ class Template(Table):
 
     vars: kinds.Variables = Field(default={})
     """What the template sees as `vars`. The built-in set knows `bind`, `domain`, `stats_bind`,
-    `stats_user`, `stats_password_file`, `hard_stop_after` (`"10m"`), `user`, `group`, `chroot` and
-    `log`, and no other."""
+    `stats_user`, `stats_password_file`, `hard_stop_after` (`"10m"`), `user`, `group`, `chroot`,
+    `log`, and `tls_bind` and what goes with it, and no other."""
 
     @property
     def permissions(self) -> int:

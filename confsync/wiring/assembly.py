@@ -17,7 +17,6 @@ from confsync.adapters.files.store import FileStore, StoreOptions
 from confsync.adapters.files.templates import TemplateFiles, TemplateOption, TemplateOptions
 from confsync.adapters.network.local import is_local
 from confsync.core import guards, placement
-from confsync.core.builtin import BUILTIN_VARS
 from confsync.core.rendering import Renderer
 from confsync.core.selection import Selection
 from confsync.domain.catalog import Catalog, Status
@@ -29,7 +28,7 @@ from confsync.errors import Unavailable
 from confsync.ports import Discoverer
 from confsync.settings.load import Loaded
 from confsync.settings.model import ConsulSource, FileSource, Settings
-from confsync.wiring import handwritten, reaching
+from confsync.wiring import handwritten, reaching, variables
 
 
 def control_socket(loaded: Loaded) -> str:
@@ -85,7 +84,7 @@ def _templates(loaded: Loaded, where: placement.Placement) -> TemplateSet:
             ),
             *handwritten.templates(loaded),
         ),
-        builtin_variables=dict(BUILTIN_VARS),
+        builtin_variables=variables.builtin(settings),
         placement=where,
     )
     return TemplateFiles(options).load()

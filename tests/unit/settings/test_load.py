@@ -251,7 +251,8 @@ class TestFaults:
             (
                 "confsync.toml:7: [template.vars] xyz: is no variable of the built-in templates;"
                 " known are bind, domain, stats_bind, stats_user, stats_password, hard_stop_after,"
-                " user, group, chroot, log, stats_password_file"
+                " user, group, chroot, log, tls_bind, tls_certificates, tls_minimum, tls_redirect,"
+                " tls_port, hsts, stats_password_file"
             ),
         ]
         assert good(head % "own.cfg.j2" + variables, folder).settings.template[0].vars["xyz"] == 1
