@@ -8,7 +8,6 @@ stop hands it over first.
 """
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Protocol
 
 from confsync.engine.children import Kept, Pauses
 from confsync.engine.health import Health
-from confsync.errors import ConfsyncError, TargetUnavailable
+from confsync.errors import ConfsyncError, TargetUnavailable, leaves
 from confsync.ports import Telemetry
 
 LEAVE = 3.0
@@ -30,13 +29,13 @@ EXPIRY = 3600.0
 
 
 class Failover(Protocol):
-    """Who decides which host has the shared address."""
+    """Who decides which host has the shared address. `clean`, then `run`, once."""
 
     async def clean(self) -> None:
-        """Remove what a run before left behind. Raises ConfsyncError."""
+        """Remove what a run before left behind. Raises ConfsyncError where it cannot work."""
 
     async def run(self) -> None:
-        """Take part until `leave`. Raises ConfsyncError where that is not possible."""
+        """Take part until `leave`. However it ends, this host has no address then."""
 
     def health(self, ok: bool, why: str) -> None:
         """Hear whether HAProxy answers; the address is given away when it does not."""
@@ -133,16 +132,17 @@ class Balancer:
         certificates: Certificates | None = None,
         nginx: Kept | None = None,
         web: WebServer | None = None,
-        failover: Failover | None = None,
+        failover: Callable[[], Failover] | None = None,
     ) -> None:
-        """`haproxy`, `nginx`: made with `died` set to `haproxy_died` where that is told."""
+        """`haproxy`: made with `haproxy_died` as its `died`. `failover`: makes one, for one run."""
         self.haproxy = haproxy
         self.nginx = nginx
         self.health = Health(misses=options.misses, answers=options.answers)
-        self.failover = failover
+        self.failover: Failover | None = None
         self.certificates = certificates
         self._options = options
         self._probe = probe
+        self._make_failover = failover
         self._agent = agent
         self._telemetry = telemetry
         self._notifier = notifier
@@ -175,7 +175,8 @@ class Balancer:
         raise _Ended
 
     async def _begin(self, group: asyncio.TaskGroup) -> None:
-        if self.failover is not None:
+        if self._make_failover is not None:
+            self.failover = self._make_failover()
             await self.failover.clean()
         if self.certificates is not None:
             await self.certificates.prepare()
@@ -189,6 +190,7 @@ class Balancer:
         await self._first_answer(group)
         if self.failover is not None:
             self._set_apart(group, "failover", self._take_part(self.failover))
+            self._tell(news=False)
         group.create_task(self._watch(), name="probe")
         if self.certificates is not None:
             group.create_task(self._renew(self.certificates), name="certificates")
@@ -215,21 +217,22 @@ class Balancer:
         group.create_task(watched(), name=f"{name}, watched")
 
     async def _take_part(self, failover: Failover) -> None:
-        """Run the failover; who ends by itself is begun again, after the leftovers are gone."""
+        """Take part until the end; who fails is replaced, since HAProxy itself still serves."""
+        assert self._make_failover is not None
         pause = self._options.pauses.first
         while True:
             try:
                 await failover.run()
-            except ConfsyncError as error:
-                if not error.transient:
-                    raise
-                why = str(error)
+            except* Exception as group:  # noqa: BLE001 - a bug as well: HAProxy serves on
+                why = "; ".join(str(each) or type(each).__name__ for each in leaves(group))
             else:
                 return
             self._telemetry.event("error", "failover ended", why=why, again_in=pause)
-            await failover.clean()
             await asyncio.sleep(pause)
             pause = min(pause * 2, self._options.pauses.longest)
+            self.failover = failover = self._make_failover()
+            await self._said("addresses", failover.clean())
+            self._tell(news=False)
 
     async def _first_answer(self, group: asyncio.TaskGroup) -> None:
         """Start HAProxy, and wait until it answers. Raises TargetUnavailable when it does not."""
@@ -362,11 +365,8 @@ class Balancer:
             self._telemetry.event(
                 "error", "the address was not handed over", why=str(error) or "it took too long"
             )
+        # Also where it ended in disorder: its own end takes the addresses off.
         await self._end_of("failover", 0.1)
-        # Also where it ended in disorder: no address stays behind.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LEAVE):
-                await self._said("addresses", failover.clean())
 
     async def _end_of(self, name: str, seconds: float) -> None:
         task = self._apart.pop(name, None)

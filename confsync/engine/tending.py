@@ -85,7 +85,7 @@ class Tended(Generic[Agent]):
             except* Exception as group:  # a bug as well: what serves must go on serving
                 if self._heard.first is None:
                     raise
-                why = "; ".join(str(each) or type(each).__name__ for each in _leaves(group))
+                why = "; ".join(str(each) or type(each).__name__ for each in errors.leaves(group))
                 self._heard.event("error", "agent ended", why=why, again_in=pause)
             else:
                 continue
@@ -110,10 +110,3 @@ class Tended(Generic[Agent]):
             report.error or f"there is no configuration to start with ({report.outcome.value})",
             detail=report.detail,
         )
-
-
-def _leaves(group: BaseExceptionGroup[Exception]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for each in group.exceptions:
-        found += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
-    return found

@@ -18,10 +18,11 @@ from confsync.domain.running import Observed
 from confsync.engine import balancing, supervisor
 from confsync.engine.children import Kept, Pauses
 from confsync.engine.tending import Heard, Tended
-from confsync.errors import SettingsError, WriteError
+from confsync.engine.webserver import WebServer
+from confsync.errors import ConfsyncError, SettingsError, WriteError
 from confsync.settings.load import Loaded
 from confsync.settings.model import Settings, SocketTarget
-from confsync.wiring import handwritten
+from confsync.wiring import handwritten, nginx, tls
 from confsync.wiring.running import Running, Telemetry, plain
 
 _log = logging.getLogger("confsync")
@@ -89,6 +90,8 @@ class Parts:
             pauses=self._pauses,
             died=self._died,
         )
+        self._certificates = tls.certificates(settings, self.telemetry, reload=self._load)
+        web = nginx.nginx(settings)
         return balancing.Balancer(
             options=balancing.Options(
                 interval=lb.interval,
@@ -105,7 +108,42 @@ class Parts:
             agent=self._agent(),
             telemetry=self.telemetry,
             notifier=self._notify,
+            certificates=self._certificates,
+            nginx=None if web is None else self._nginx(web),
+            web=web,
+            failover=functools.partial(self._failover, settings, password)
+            if settings.vip.addresses
+            else None,
         )
+
+    def _nginx(self, web: WebServer) -> Kept:
+        async def start() -> lasting.Lasting:
+            return await lasting.start(
+                web.command(),
+                environment=self._environment,
+                tell=functools.partial(self._line, "nginx"),
+            )
+
+        return Kept("nginx", start, self.telemetry, pauses=self._pauses)
+
+    def _failover(self, settings: Settings, password: str) -> balancing.Failover:
+        from confsync.wiring import vip  # noqa: PLC0415
+
+        def say(level: str, text: str, /, **fields: object) -> None:
+            self.telemetry.event(level, text, **fields)
+
+        made = vip.failover(
+            settings.vip,
+            password=password,
+            event=say,
+            directory=settings.lb.directory,
+        )
+        assert made is not None, "there is a shared address"
+        return made
+
+    def _load(self, why: str) -> None:
+        """Have the agent reload HAProxy."""
+        self._running_now.load(why)
 
     def _died(self, why: str) -> None:
         self.balancer.haproxy_died(why)
@@ -173,6 +211,11 @@ class Parts:
 
     async def _start_haproxy(self, settings: Settings) -> lasting.Lasting:
         target = settings.target
+        if self.balancer.haproxy.starts > 1:
+            try:
+                await self._certificates.prepare()
+            except ConfsyncError as error:
+                self.telemetry.event("error", "certificates refused", error=str(error))
         program = (await self._program.found(""))[0].path
         return await lasting.start(
             # -db: also where the configuration says `daemon`, it stays our child.
