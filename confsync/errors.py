@@ -184,3 +184,11 @@ class VipDenied(VipError):
     """Addresses may not be set, or raw sockets not be opened, by this user."""
 
     exit_code = 77
+
+
+def leaves(group: BaseExceptionGroup[Exception]) -> list[BaseException]:
+    """List what a group of errors is about."""
+    found: list[BaseException] = []
+    for each in group.exceptions:
+        found += leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
+    return found
