@@ -112,6 +112,27 @@ def compose() -> tuple[str, ...]:
     raise Missing("no Docker Compose v2")
 
 
+@functools.cache
+def builder(kind: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return a client and an environment that build with "legacy" or "buildkit"."""
+    if not _docker_answers():
+        raise Missing("no Docker engine answers")
+    wanted = {**os.environ, "DOCKER_BUILDKIT": str(int(kind == "buildkit")), "NO_COLOR": "1"}
+    if kind == "legacy":
+        return ("docker",), wanted
+    wanted["BUILDKIT_PROGRESS"] = "plain"
+    for client in ("docker", "/usr/bin/docker"):
+        if shutil.which(client) is None:
+            continue
+        plugin = subprocess.run([client, "buildx", "version"], capture_output=True, check=False)
+        version = [client, "version", "--format", "{{.Client.Version}}"]
+        found = subprocess.run(version, capture_output=True, text=True, check=False).stdout
+        # Clients before 23 have BuildKit in themselves, newer ones in a plugin.
+        if plugin.returncode == 0 or (found and int(found.partition(".")[0]) < 23):
+            return (client,), wanted
+    raise Missing("no Docker client with BuildKit")
+
+
 # Each call goes on where the last ended: a port stays free until its owner binds it, and a second
 # call meanwhile must not give it out again.
 _candidates = itertools.cycle(range(10000, 30000))
