@@ -23,8 +23,8 @@ NEWS = 8
 """Ticks after a take-over from which on another holder is worth a line in the log."""
 SETTLED = 40
 """Ticks after which a program counts as one that works."""
-LONGEST = 15.0
-"""Seconds, the most that a program which ends again and again rests."""
+SHORTEST, LONGEST = 0.1, 15.0
+"""Seconds that a program which ends again and again rests: twice as many each time."""
 
 
 class Word(StrEnum):
@@ -183,8 +183,9 @@ def _take_in(state: State, event: Event) -> tuple[State, Iterator[Action]]:
     match event:
         case Health():
             return _health(state, event)
-        case Said():
-            return _said(state, event) if event.serial == state.running else (state, iter(()))
+        case Said(serial=serial):
+            mine = state.running and serial == state.running
+            return _said(state, event) if mine else (state, iter(()))
         case Tick():
             return _tick(state, late=event.late)
         case Refused():
@@ -258,7 +259,7 @@ def _fail(state: State, told: Tell) -> tuple[State, Iterator[Action]]:
     actions: list[Action] = [told]
     after = state
     if not state.resting:
-        seconds = min(LONGEST, 0.5 * 2 ** min(state.failures, 10))
+        seconds = min(LONGEST, SHORTEST * 2 ** min(state.failures, 10))
         actions.append(Await(pause=Pause.REST, seconds=seconds))
         after = replace(after, resting=True, failures=state.failures + 1)
     if state.held and not state.parting:

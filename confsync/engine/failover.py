@@ -165,10 +165,10 @@ class Failover:
             case Do.TAKE:
                 self._takeovers += 1
                 self._renewed = self._clock()
-                self._lease()
-                self._announce()
-                self._election.taken()
-                self._again()
+                if self._lease():
+                    self._announce()
+                    self._election.taken()
+                    self._again()
             case Do.RENEW:
                 if not self._late():
                     self._lease()
@@ -194,12 +194,14 @@ class Failover:
         """Tell whether the lease may have run out: then the address may be another's."""
         return self._clock() - self._renewed > self._options.lease
 
-    def _lease(self) -> None:
+    def _lease(self) -> bool:
         try:
             self._addresses.lease()
-            self._renewed = self._clock()
         except VipError as error:
             self._queue.put_nowait(failover.Refused(why=str(error)))
+            return False
+        self._renewed = self._clock()
+        return True
 
     def _announce(self) -> None:
         if self._state.held:
