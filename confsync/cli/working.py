@@ -78,7 +78,7 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str], *, color: bo
     _quiet(options)
     report = _ended(
         assembly.check(
-            _load(options, environ, options.config),
+            assembly.as_written(_load(options, environ, options.config)),
             services=options.services,
             haproxy=not options.no_haproxy,
         )

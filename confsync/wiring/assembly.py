@@ -255,6 +255,22 @@ def claimed(made: Parts) -> Iterator[tuple[str, ...]]:
         yield found.notes
 
 
+def as_written(loaded: Loaded) -> Loaded:
+    """Have a check of the load balancer's own configuration be about what somebody wrote.
+
+    Where it is served without settings, and while there is no copy of it. Raises SettingsError.
+    """
+    if loaded.discovers or not handwritten.path(loaded):
+        return loaded
+    settings = loaded.settings
+    target = settings.target.model_copy(update={"config": settings.lb.config})
+    return replace(
+        loaded,
+        settings=settings.model_copy(update={"target": target}),
+        balancer=False,
+    )
+
+
 async def check(loaded: Loaded, *, services: str | None, haproxy: bool) -> CycleReport:
     """Check settings, templates and, with `haproxy`, HAProxy's own opinion; changes nothing.
 
