@@ -204,7 +204,8 @@ class Failover:
         return True
 
     def _announce(self) -> None:
-        if self._state.held:
+        # Not after the goodbye: it would call traffic back from the host that took over.
+        if self._state.held and not self._state.parting:
             self._addresses.announce()
 
     def _again(self) -> None:
