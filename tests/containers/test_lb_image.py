@@ -159,7 +159,7 @@ def test_a_file_mounted_alone_is_served_read_anew_and_refused_when_bad(
         rows = docker("top", lb.name, "-eo", "user,pid,args").splitlines()
         found = [(row.split()[0], row.split(None, 2)[2]) for row in rows]
         assert [who for who, what in found if "worker process" in what] != ["root"]
-        haproxies = [who for who, what in found if what.startswith("haproxy ")]
+        haproxies = [who for who, what in found if what.split()[0].endswith("/haproxy")]
         assert haproxies.count("root") == 1, found  # the master
         assert len(haproxies) > 1
 

@@ -127,7 +127,7 @@ def test_the_password_is_nowhere_to_be_seen(pair: LbPair) -> None:
     secret = PASSWORD if pair.engine == "ucarp" else PASSWORD[:8]
     for host in pair.hosts:
         shown = (
-            docker("top", host.lb.name, "-eo", "args"),
+            docker("top", host.lb.name, "-eo", "pid,args"),
             host.lb.exec("sh", "-c", "cat /proc/[0-9]*/environ | tr '\\0' '\\n'", check=False),
             host.lb.logs(),
             docker("inspect", host.lb.name),
