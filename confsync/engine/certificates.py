@@ -105,32 +105,31 @@ class Certificates:
     def _copy_all(self) -> bool:
         """Copy what can be used; tell whether any is given."""
         names = self._files.names()
-        before = set(self._files.copied())
+        there = {self._files.copy_of(name) for name in self._files.copied()}
+        good: set[str] = set()
         refused: list[str] = []
-        for name in names:
-            path = self._files.copy_of(name)
+        for path in map(self._files.copy_of, names):
+            origin = self._files.origin(path)
             try:
-                bundle = self._files.read(self._files.origin(path))
+                bundle = self._files.read(origin)
             except (tls.Unfit, FileNotFoundError) as error:
-                kept = name in before
-                refused.append(f"{self._files.origin(path)}: {_why(error)}")
-                self._refuse(self._files.origin(path), _why(error))
-                if not kept:
-                    continue
+                refused.append(f"{origin}: {_why(error)}")
+                self._refuse(origin, _why(error))
+                good |= {path} & there  # its last good copy serves on
             else:
-                self._refused.pop(self._files.origin(path), None)
+                self._refused.pop(origin, None)
                 if not self._files.same(path, bundle):
                     self._files.put(path, bundle)
-            before.discard(name)
-        if names and self._needed and set(self._files.copied()) <= before:
+                good.add(path)
+        if names and not good and self._needed:
             raise CheckRejected(
                 f"none of the certificates in {self._source} can be used",
                 remedy="correct one; without any, one is made that nobody has signed",
                 detail="\n".join(refused),
             )
-        for name in before:
-            if names or self._files.copy_of(name) != self._self_signed:
-                self._files.drop(self._files.copy_of(name))
+        for path in there - good:
+            if names or path != self._self_signed:
+                self._files.drop(path)
         return bool(names)
 
     # While it runs

@@ -26,6 +26,7 @@ _SAYABLE = re.compile(r"[A-Za-z0-9_./@:+=,~-]+\Z", re.ASCII)
 _COMMITTED = "Success!"
 _DENIED = "Permission denied"
 _ABSENT = "Unknown command"
+_UNKNOWN = "not referenced by the configuration"
 
 Judge = Callable[[Certificate], str]
 
@@ -108,6 +109,10 @@ class RuntimeCertificates:
                 await talk.ask(f"abort ssl cert {row[1:]}")
         (answer,) = await talk.ask(command)
         self._allowed(answer)
+        if _UNKNOWN in answer:  # 2.6, of any name that ends in .crt
+            raise errors.NeedsReload(
+                f"HAProxy does not replace {path} while it runs: {_line(answer)}"
+            )
         if "Transaction created" not in answer and "Transaction updated" not in answer:
             raise errors.CertificateRefused(f"HAProxy cannot read it: {_line(answer)}")
         (answer,) = await talk.ask(f"show ssl cert *{path}")
@@ -150,7 +155,8 @@ def shown(path: str, answer: str) -> Certificate | None:
     names = fields.get("Subject Alternative Name", "")
     return Certificate(
         path=path,
-        names=tuple(n.partition(":")[2].strip() for n in names.split(", ") if ":" in n),
+        # Of addresses HAProxy shows only the comma before them.
+        names=tuple(n.partition(":")[2].strip(" ,") for n in names.split(", ") if ":" in n),
         begins=begins,
         ends=ends,
         fingerprint=fingerprint,

@@ -17,6 +17,7 @@ from confsync.errors import WriteError
 SELF_SIGNED = "confsync-self-signed.pem"
 """Among the copies only; the operator's own file of this name is left out."""
 
+_ENDING = ".pem"
 _BESIDE = (".ocsp", ".issuer", ".sctl")
 _WHY = {
     "KEY_VALUES_MISMATCH": "its private key belongs to another certificate",
@@ -52,7 +53,9 @@ class Folders:
                 remedy="let confsync's user read the folder",
             ) from error
         if place == self.source:
-            found = [name for name in found if name != SELF_SIGNED]
+            # Of two that would have one copy, the one that has its name.
+            doubled = {name.removesuffix(_ENDING) for name in found if name.endswith(_ENDING)}
+            found = [name for name in found if name != SELF_SIGNED and name not in doubled]
         return tuple(sorted(found))
 
     def copied(self) -> tuple[str, ...]:
@@ -64,11 +67,14 @@ class Folders:
         place = Path(path)
         if place.parent != self.copies:
             return path
-        return "" if place.name == SELF_SIGNED else str(self.source / place.name)
+        if place.name == SELF_SIGNED:
+            return ""
+        same, other = self.source / place.name, self.source / place.name.removesuffix(_ENDING)
+        return str(other if other.exists() and not same.exists() else same)
 
     def copy_of(self, name: str) -> str:
-        """Name the copy of one of the operator's files."""
-        return str(self.copies / name)
+        """Name the copy of one of the operator's files. HAProxy 2.6 takes no new `.crt` by socket."""
+        return str(self.copies / (name if name.endswith(_ENDING) else name + _ENDING))
 
     def stamps(self, origins: tuple[str, ...]) -> tuple[Stamp, ...]:
         """Tell cheaply whether files, or the keys beside them, have changed: stat only."""
@@ -106,7 +112,7 @@ class Folders:
             self.copies.mkdir(mode=0o700, parents=True, exist_ok=True)
             _replace(place, bundle.pem.encode("ascii"))
             for ending in _BESIDE:
-                beside = self.source / (place.name + ending)
+                beside = Path(self.origin(path) + ending)
                 if place.name != SELF_SIGNED and beside.is_file():
                     _replace(place.with_name(place.name + ending), beside.read_bytes())
                 else:
