@@ -133,6 +133,33 @@ def builder(kind: str) -> tuple[tuple[str, ...], dict[str, str]]:
     raise Missing("no Docker client with BuildKit")
 
 
+def immediate_library() -> str:
+    """Return the library that lets ucarp hear at once."""
+    prepared = cache() / "bin" / "immediate.so"
+    if not prepared.exists():
+        raise Missing("no immediate.so")
+    return str(prepared)
+
+
+def election_path() -> str:
+    """Return a PATH on which ucarp and keepalived are."""
+    path = f"{os.environ['PATH']}:/usr/sbin:{cache() / 'bin'}"
+    for program in ("ucarp", "keepalived"):
+        if shutil.which(program, path=path) is None:
+            raise Missing(f"no {program}")
+    return path
+
+
+@functools.cache
+def namespaces() -> None:
+    """Make sure that network namespaces can be made."""
+    name = f"cs-{os.getpid()}"
+    add = ["ip", "netns", "add", name]
+    if shutil.which("ip") is None or subprocess.run(add, capture_output=True).returncode:  # noqa: PLW1510
+        raise Missing("no network namespaces can be made")
+    subprocess.run(["ip", "netns", "delete", name], check=True)
+
+
 # Each call goes on where the last ended: a port stays free until its owner binds it, and a second
 # call meanwhile must not give it out again.
 _candidates = itertools.cycle(range(10000, 30000))
