@@ -1,9 +1,12 @@
 """`confsync lb` put together: the agent, HAProxy, the web server, certificates, the shared address."""
 
 import asyncio
+import contextlib
 import functools
 import logging
 import signal
+import socket
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from confsync.engine import balancing, supervisor
 from confsync.engine.children import Kept, Pauses
 from confsync.engine.tending import Heard, Tended
 from confsync.engine.webserver import WebServer
-from confsync.errors import ConfsyncError, SettingsError, WriteError
+from confsync.errors import ConfsyncError, Locked, SettingsError, WriteError
 from confsync.settings.load import Loaded
 from confsync.settings.model import Settings, SocketTarget
 from confsync.wiring import handwritten, nginx, tls
@@ -261,6 +264,8 @@ async def run(
     logs.configure(level=loaded.settings.log.level, form=loaded.settings.log.format)
     parts = Parts(loaded, password=password, reload=reload, environ=environ)
     _directories(loaded.settings)
+    for path in (loaded.settings.target.master_socket, loaded.settings.target.stats_socket):
+        _alone(path)
     await signalled(parts.balancer.run)
 
 
@@ -288,3 +293,25 @@ def _directories(settings: Settings) -> None:
                 f"cannot make {path}: {error.strerror}",
                 remedy="set lb.directory and state.directory to folders that this user may write to",
             ) from error
+
+
+def _alone(path: str) -> None:
+    """Remove a socket that a HAProxy of before has left: who meets it waits for a reload's end.
+
+    Raises Locked when somebody listens there.
+    """
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(1)
+        try:
+            sock.connect(path)
+        except ConnectionRefusedError:
+            with contextlib.suppress(OSError):
+                Path(path).unlink()
+            return
+        except OSError:
+            return  # there is none, or HAProxy will tell
+        peer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4)
+    raise Locked(
+        f"a HAProxy listens on {path} already (pid {int.from_bytes(peer, sys.byteorder)})",
+        remedy="end it, and whoever started it, or set lb.directory to another folder",
+    )

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import Soak
 from tests.integration.lb.conftest import on_both
 from tests.support.backend import Backends
-from tests.support.balancer import Balancer, alive, config
+from tests.support.balancer import Balancer, alive, config, end
 from tests.support.figures import Figures
 from tests.support.load import Load
 from tests.support.process import wait_until
@@ -132,6 +132,27 @@ def test_a_port_that_is_taken_is_an_error_with_haproxys_words(lb: Balancer, port
     assert lb.process.exit_code == 69
     assert "haproxy ended at its start" in lb.output()
     assert "cannot bind socket" in lb.output()
+
+
+def test_one_that_was_killed_is_told_of_what_it_left_behind(lb: Balancer, port: int) -> None:
+    lb.config.write_text(config(port, answer="hello"))
+    lb.up()
+    left = lb.children()
+    lb.process.kill9()
+    try:
+        lb.start()
+        wait_until(lambda: not lb.process.running, "its end")
+        assert lb.process.exit_code == 75
+        assert f"listens on {lb.master_socket} already (pid {left[0]})" in lb.output()
+        assert get(port) == "hello", "it serves on"
+    finally:
+        for pid in left:
+            end(pid)
+    mark = lb.mark()
+    lb.start()
+    lb.event("HAProxy answers", since=mark)
+    assert lb.run("status").returncode == 0
+    assert get(port) == "hello"
 
 
 class TestDeaths:
