@@ -309,6 +309,8 @@ class Balancer:
         looked = float("-inf")
         known: frozenset[str] = frozenset()
         while True:
+            # The first time it only learns what HAProxy has loaded.
+            await self._said("certificates", certificates.renew())
             if loop.time() - looked >= EXPIRY:
                 looked = loop.time()
                 ending = frozenset(certificates.expiring())
@@ -316,7 +318,6 @@ class Balancer:
                     self._telemetry.event("warning", "a certificate ends soon", certificate=what)
                 known = ending
             await asyncio.sleep(self._options.renew)
-            await self._said("certificates", certificates.renew())
 
     async def _look(self, web: WebServer) -> None:
         while True:

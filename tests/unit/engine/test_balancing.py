@@ -20,6 +20,7 @@ START = [
     "ready",
     "takes part",
     "address taken",
+    "certificates renewed",
 ]
 END = [
     "stopping",
