@@ -84,7 +84,7 @@ def _templates(loaded: Loaded, where: placement.Placement) -> TemplateSet:
             ),
             *handwritten.templates(loaded),
         ),
-        builtin_variables=variables.builtin(settings),
+        builtin_variables=variables.builtin(settings, balancer=loaded.balancer),
         placement=where,
     )
     return TemplateFiles(options).load()

@@ -1,5 +1,6 @@
 """From settings to the variables of the built-in template."""
 
+import pwd
 import re
 from pathlib import Path
 
@@ -15,14 +16,18 @@ def certificates(settings: Settings) -> str:
     return str(Path(settings.lb.directory) / "certs")
 
 
-def builtin(settings: Settings) -> dict[str, VarValue]:
-    """Give the defaults of the built-in template, with TLS as [tls] says."""
+def builtin(settings: Settings, *, balancer: bool = False) -> dict[str, VarValue]:
+    """Give the defaults of the built-in template, with TLS as [tls] says.
+
+    `balancer`: for `confsync lb`, which starts HAProxy as root and logs what it says.
+    """
+    defaults = {**BUILTIN_VARS, **(_started_here() if balancer else {})}
     chosen = settings.tls
     if not chosen.enabled:
-        return dict(BUILTIN_VARS)
+        return defaults
     port = _PORT.search(chosen.bind.split()[0])
     return {
-        **BUILTIN_VARS,
+        **defaults,
         "tls_bind": chosen.bind,
         "tls_certificates": certificates(settings),
         "tls_minimum": chosen.minimum,
@@ -30,3 +35,12 @@ def builtin(settings: Settings) -> dict[str, VarValue]:
         "tls_port": int(port[1]) if port else 443,
         "hsts": chosen.hsts,
     }
+
+
+def _started_here() -> dict[str, VarValue]:
+    found: dict[str, VarValue] = {"log": "stdout format raw local0"}
+    try:
+        pwd.getpwnam("haproxy")
+    except KeyError:
+        return found
+    return {**found, "user": "haproxy", "group": "haproxy"}
