@@ -106,6 +106,7 @@ def _line(
         bind=f"127.0.0.1:{port}",
         stats_bind=f"127.0.0.1:{stats}",
         target=lb.target() if lb else "",
+        extra="[runtime]\nenabled = false\n",
         env=environ,
     )
     line = Line(consul, port, agent, ports)

@@ -37,7 +37,7 @@ def _size(
     place = site.Site(folder, "2.6", environ)
     listing = folder / "services.json"
     listing.write_text(json.dumps(site.services(size, INSTANCES)))
-    settings = place.settings("confsync", {"type": "file", "path": str(listing)})
+    settings = place.settings("confsync", {"type": "file", "path": str(listing)}, runtime=False)
     done = subprocess.run(
         [site.PYTHON, "-m", "benchmarks.turns", str(settings), str(rounds)],
         cwd=ROOT,

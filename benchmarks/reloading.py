@@ -59,21 +59,22 @@ def until_answer(change: Callable[[], None], port: int, wanted: bytes) -> float:
     """Make a change; return the milliseconds until the server of this name answers at a port."""
     begin = time.monotonic()
     change()
-    while _answer(port) != wanted:
+    while answer(port) != wanted:
         if time.monotonic() - begin > LONGEST:
             raise TimeoutError(f"no traffic within {LONGEST} s at port {port}")
         time.sleep(0.0005)
     return (time.monotonic() - begin) * 1000
 
 
-def _answer(port: int) -> bytes:
+def answer(port: int) -> bytes:
+    """Ask over a new connection; returns the name of the server that answered, else b""."""
     with (
         contextlib.suppress(OSError),
         socket.create_connection(("127.0.0.1", port), 5) as sock,
     ):
         sock.sendall(GET)
-        answer = b"".join(iter(lambda: sock.recv(65536), b""))
-        return answer.rpartition(b"\r\n\r\n")[2]
+        said = b"".join(iter(lambda: sock.recv(65536), b""))
+        return said.rpartition(b"\r\n\r\n")[2]
     return b""
 
 
@@ -141,7 +142,9 @@ def _line(
 def _confsync(stack: contextlib.ExitStack, line: Line, environ: Mapping[str, str]) -> Path:
     """Start HAProxy and the agent; returns its log."""
     place = line.place
-    settings = place.settings("confsync", {"address": f"http://{line.consul.address}"})
+    settings = place.settings(
+        "confsync", {"address": f"http://{line.consul.address}"}, runtime=False
+    )
     place.begin(settings)
     log = place.folder / "confsync.log"
     agent = Process([site.CONFSYNC, "-c", str(settings), "run"], log=log, env=environ)
@@ -150,16 +153,21 @@ def _confsync(stack: contextlib.ExitStack, line: Line, environ: Mapping[str, str
     return log
 
 
-def _minimal(
-    stack: contextlib.ExitStack, line: Line, model: Line, environ: Mapping[str, str]
-) -> Path:
-    """Start a HAProxy with the other one's configuration, and the script; returns its log."""
-    place, other = line.place, model.place
+def copy_configuration(other: site.Site, place: site.Site) -> None:
+    """Give a HAProxy the configuration that confsync has made for another one."""
     for path in other.haproxy.etc.iterdir():
         text = path.read_text().replace(str(other.folder), str(place.folder))
         for old, new in ((other.port, place.port), (other.stats_port, place.stats_port)):
             text = text.replace(f"127.0.0.1:{old}\n", f"127.0.0.1:{new}\n")
         (place.haproxy.etc / path.name).write_text(text)
+
+
+def _minimal(
+    stack: contextlib.ExitStack, line: Line, model: Line, environ: Mapping[str, str]
+) -> Path:
+    """Start a HAProxy with the other one's configuration, and the script; returns its log."""
+    place = line.place
+    copy_configuration(model.place, place)
     head, name, rest = place.haproxy.cfg.read_text().partition(f"\nbackend {SERVICE}\n")
     template = place.folder / "template"
     template.write_text(

@@ -24,12 +24,22 @@ class Site:
         self.state = folder / "state"
         self._environ = environ
 
-    def settings(self, name: str, source: Mapping[str, Any]) -> Path:
-        """Write a settings file of this name for the built-in template; returns its path."""
+    def settings(
+        self,
+        name: str,
+        source: Mapping[str, Any],
+        *,
+        runtime: bool = True,
+        template: str = "builtin:haproxy.cfg",
+    ) -> Path:
+        """Write a settings file of this name; returns its path. `runtime`: changes without a reload.
+
+        A `template` of one's own has the variables of the built-in one.
+        """
         tables: dict[str, Mapping[str, Any]] = {
             "[source]": source,
             "[[template]]": {
-                "source": "builtin:haproxy.cfg",
+                "source": template,
                 "destination": str(self.haproxy.cfg),
             },
             "[template.vars]": {
@@ -43,6 +53,7 @@ class Site:
                 "stats_socket": str(self.haproxy.admin_socket),
                 "binary": self.haproxy.binary,
             },
+            "[runtime]": {"enabled": runtime},
             "[state]": {"directory": str(self.state)},
             "[log]": {"format": "json"},
         }

@@ -77,6 +77,10 @@ class Stager(Protocol):
 class ConfigStore(Stager, Protocol):
     """The destinations on disk; it stages beside them. Blocking as well."""
 
+    @property
+    def near(self) -> bool:
+        """Whether a small set is read and written so soon that no thread is needed for it."""
+
     def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
         """Read what is there now (None: absent). Raises WriteError when it may not be read."""
 
@@ -181,8 +185,24 @@ class Surveyor(Protocol):
         """
 
 
+class Conversation(Protocol):
+    """One connection through a wire. Errors are those of Wire.exchange."""
+
+    async def send(self, data: bytes) -> None:
+        """Send; what kept it from being sent, `receive` may tell."""
+
+    async def receive(self) -> bytes:
+        """Wait for a piece of what comes; b"": the other side has closed."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
 class Wire(Protocol):
     """A way to unix sockets that are reached through something else: a container's, say."""
+
+    async def connect(self, path: str) -> Conversation:
+        """Begin a conversation; whether anybody listens, the first `receive` may tell."""
 
     async def exchange(
         self,

@@ -7,6 +7,7 @@ fraction of a second.
 """
 
 import dataclasses
+import gc
 import os
 import shutil
 import signal
@@ -176,3 +177,9 @@ def systemd_host() -> Iterator[SystemdHost]:
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built project with its dependencies, for `systemd_host.install(program)`."""
     return program_tree(HERE.parent, tmp_path_factory.mktemp("program"))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking at thousands of tests again and again."""
+    gc.collect()
+    gc.freeze()

@@ -1,60 +1,72 @@
 """What should be: the catalog, typed.
 
-Every name, address, port, weight and id that leaves here is safe to print in any file. One bad
-registration costs itself and nothing else, and each is a Problem in words. Which services may shrink
-is not decided here (guards.py), nor what a template does with the rest (rendering.py).
-
-What registrator writes, and what has to be survived: `:udp` twins on the port of another service,
-two ids on one address and port, stale ids that now point at another container, ports on which HAProxy
-itself listens (a loop), addresses that are none.
+Service by service in registrations.py; here is what services have to do with one another. Each thing
+that could not be taken is a Problem in words. Which services may shrink is not decided here
+(guards.py), nor what a template does with the rest (rendering.py).
 """
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 
-from confsync.core import naming
+from confsync.core import naming, registrations
+from confsync.core.registrations import Made, Registration, Work
 from confsync.core.untrusted import shown
-from confsync.domain.catalog import Catalog, Instance, Service, Status
-from confsync.domain.loadbalancer import Backend, LoadBalancer, Problem, Server
-
-HEAVIEST = 256
-"""HAProxy's highest weight (manual 5.2, "weight")."""
+from confsync.domain.catalog import Catalog, Service, Status
+from confsync.domain.loadbalancer import LoadBalancer, Problem
 
 REMEMBERED = 1_000
 """Settled ids of servers that are gone, kept in case they come back."""
 
-_WEIGHT = re.compile(r"-?[0-9]{1,18}", re.ASCII)
-_RANK = {Status.PASSING: 0, Status.WARNING: 1, Status.MAINTENANCE: 2, Status.CRITICAL: 3}
 
+class Memo:
+    """What was typed last, so that only services that changed are typed again.
 
-@dataclass(slots=True)
-class _Typed:
-    """One registration with what it was made of; the index tells which of two is newer."""
+    It makes no difference to the outcome. `typed`: how many were typed the last time.
+    """
 
-    server: Server
-    modify_index: int
+    def __init__(self) -> None:
+        self.typed = 0
+        self._under: tuple[object, ...] = ()
+        self._listed: tuple[tuple[str, ...], dict[str, str], list[Problem]] = ((), {}, [])
+        self._made: dict[str, Made] = {}
 
+    def under(self, *inputs: object) -> None:
+        """Forget everything when anything but the services has changed."""
+        if self._under != inputs:
+            self._under = inputs
+            self._made = {}
+            self._listed = ((), {}, [])
+        self.typed = 0
 
-@dataclass(slots=True)
-class _Work:
-    """What one run collects."""
+    def slugs(
+        self, names: tuple[str, ...], reserved: frozenset[str]
+    ) -> tuple[dict[str, str], list[Problem]]:
+        """Name -> slug, with the remarks on those names."""
+        if not self._listed[1] or self._listed[0] != names:
+            work = Work(frozenset(), {})
+            found = naming.slugs(names, reserved)
+            _one_case(found, work)
+            self._listed = (names, found, work.problems)
+        return self._listed[1:]
 
-    loops: frozenset[tuple[str, int]]
-    ids: Mapping[str, int]
-    problems: list[Problem] = field(default_factory=list)
-    settled: dict[str, int] = field(default_factory=dict)
-    known: set[str] = field(default_factory=set)
-
-    def problem(self, what: str, service: str, instance: str = "", *, dropped: bool = True) -> None:
-        self.problems.append(
-            Problem(
-                what=what,
-                service=shown(service),
-                instance=shown(instance),
-                dropped=dropped,
-            )
-        )
+    def made(
+        self,
+        services: Sequence[Service],
+        slugs: Mapping[str, str],
+        statuses: frozenset[Status],
+        loops: frozenset[tuple[str, int]],
+        ids: Mapping[str, int],
+    ) -> list[Made]:
+        """Type services, in their order."""
+        found = []
+        for service in services:
+            slug = slugs[service.name]
+            known = self._made.get(service.name)
+            if known is None or known.backend.slug != slug or not known.still(service):
+                known = registrations.made(service, slug, statuses, Work(loops, ids))
+                self.typed += 1
+            found.append(known)
+        self._made = {one.service.name: one for one in found}
+        return found
 
 
 def desired(
@@ -64,6 +76,7 @@ def desired(
     reserved: frozenset[str] = frozenset(),
     loops: frozenset[tuple[str, int]] = frozenset(),
     ids: Mapping[str, int] | None = None,
+    memo: Memo | None = None,
 ) -> tuple[LoadBalancer, dict[str, int]]:
     """Type a catalog.
 
@@ -71,178 +84,30 @@ def desired(
     `loops`: canonical address and port of HAProxy's own listeners; `*`, `0.0.0.0` and `::` stand for
     every loopback address. `ids`: the collisions settled so far, "slug/server" -> id; the second
     value returned is what to record instead. The problems are sorted, the same for the same catalog.
+    `memo`: of earlier calls.
     """
-    work = _Work(loops=loops, ids=ids or {})
-    slugs = naming.slugs((s.name for s in catalog.services), reserved)
-    kept: list[tuple[Backend, list[_Typed]]] = []
-    for service in catalog.services:
-        slug = slugs[service.name]
-        if slug != service.name:
-            work.problem(
-                f"its name cannot be a proxy's, so it is {slug}", service.name, dropped=False
-            )
-        if service.denied:
-            work.problem(
-                "the registry's token may not read it: kept as it was", service.name, dropped=False
-            )
-        kept.append(_backend(service, slug, statuses, work))
-    kept.sort(key=lambda pair: pair[0].slug)
-    _one_case(slugs, work)
-    _shared(kept, work)
-    problems = sorted(work.problems, key=lambda p: (p.service, p.instance, p.what))
+    ids, memo = ids or {}, memo or Memo()
+    memo.under(statuses, reserved, loops, ids)
+    slugs, remarks = memo.slugs(tuple(s.name for s in catalog.services), reserved)
+    made = memo.made(catalog.services, slugs, statuses, loops, ids)
+    made.sort(key=lambda one: one.backend.slug)
+    found = [*remarks, *(problem for one in made for problem in one.problems), *_shared(made)]
+    problems = sorted(found, key=lambda p: (p.service, p.instance, p.what))
     return (
-        LoadBalancer(backends=tuple(b for b, _ in kept), problems=tuple(problems)),
-        _recorded(work),
+        LoadBalancer(backends=tuple(one.backend for one in made), problems=tuple(problems)),
+        _recorded(made, ids),
     )
 
 
-def _backend(
-    service: Service, slug: str, statuses: frozenset[Status], work: _Work
-) -> tuple[Backend, list[_Typed]]:
-    typed: list[_Typed] = []
-    for instance in service.instances:
-        try:
-            server = _server(instance, service.name, work)
-        except naming.Untypable as error:
-            work.problem(str(error), service.name, instance.id)
-        else:
-            typed.append(_Typed(server, instance.modify_index))
-    typed = _one_each(typed, service.name, work)
-    typed.sort(key=lambda t: naming.order(t.server.address, t.server.port))
-    _number(typed, slug, work)
-    served = [t for t in typed if t.server.status in statuses]
-    backend = Backend(
-        name=service.name,
-        slug=slug,
-        # Of all instances, served or not: a route should not come and go with health.
-        tags=tuple(sorted({tag for t in typed for tag in t.server.tags})),
-        instances=tuple(t.server for t in served),
-        absent=tuple(
-            sorted(
-                (t.server.server, t.server.status) for t in typed if t.server.status not in statuses
-            )
-        ),
-    )
-    return backend, served
-
-
-def _server(instance: Instance, service: str, work: _Work) -> Server:
-    if instance.id.endswith(":udp"):
-        raise naming.Untypable("is registrator's entry of a UDP port")
-    if not 1 <= instance.port <= 65_535:
-        raise naming.Untypable(f"has port {_bounded(instance.port)}, which is none")
-    address = naming.address(instance.address)
-    if _loops(address, instance.port, work.loops):
-        raise naming.Untypable(
-            f"is {naming.server(address, instance.port)}, where HAProxy itself listens (a loop)"
-        )
-    return Server(
-        server=naming.server(address, instance.port),
-        server_id=naming.server_id(address, instance.port),
-        address=address,
-        port=instance.port,
-        status=instance.status,
-        weight=_weight(instance, service, work),
-        id=instance.id,
-        tags=instance.tags,
-        meta=instance.meta,
-        node=instance.node,
-        datacenter=instance.datacenter,
-    )
-
-
-def _bounded(number: int) -> str:
-    return str(number) if abs(number) < 10**9 else "of many digits"
-
-
-def _loops(address: str, port: int, loops: frozenset[tuple[str, int]]) -> bool:
-    if (address, port) in loops:
-        return True
-    local = address in {"localhost", "::1"} or (
-        address.startswith("127.") and naming.is_ip(address)
-    )
-    return local and any((every, port) in loops for every in ("*", "", "0.0.0.0", "::"))  # noqa: S104
-
-
-def _weight(instance: Instance, service: str, work: _Work) -> int:
-    weight = instance.weight
-    wish = dict(instance.meta).get("weight")
-    if wish is not None:
-        if _WEIGHT.fullmatch(wish):
-            weight = int(wish)
-        else:
-            work.problem(
-                f"its meta weight {shown(wish)} is no number, so the registry's counts",
-                service,
-                instance.id,
-                dropped=False,
-            )
-    clamped = max(0, min(HEAVIEST, weight))
-    if clamped != weight:
-        work.problem(
-            f"its weight {_bounded(weight)} is outside 0-{HEAVIEST}, so it is {clamped}",
-            service,
-            instance.id,
-            dropped=False,
-        )
-    return clamped
-
-
-def _one_each(typed: Iterable[_Typed], service: str, work: _Work) -> list[_Typed]:
-    """Keep one registration of an address and port: passing first, then the newer, then by id."""
-    best: dict[str, _Typed] = {}
-    ranked = sorted(
-        typed, key=lambda t: (_RANK[t.server.status], -t.modify_index, t.server.id, t.server.node)
-    )
-    for one in ranked:
-        first = best.setdefault(one.server.server, one)
-        if first is not one:
-            work.problem(
-                f"is {one.server.server} again, which {shown(first.server.id)} is already",
-                service,
-                one.server.id,
-                dropped=False,
-            )
-    return list(best.values())
-
-
-def _number(typed: list[_Typed], slug: str, work: _Work) -> None:
-    """Settle equal ids within a backend, and remember both sides of each collision.
-
-    HAProxy refuses two servers with one id in a backend. What was settled before stays so.
-    """
-    used: dict[int, str] = {}
-    later: list[_Typed] = []
-    for one in typed:
-        key = f"{slug}/{one.server.server}"
-        work.known.add(key)
-        settled = work.ids.get(key, 0)
-        if settled in used or not naming.FIRST_ID <= settled < naming.LAST_ID:
-            later.append(one)
-        else:
-            used[settled] = key
-            work.settled[key] = settled
-            one.server = replace(one.server, server_id=settled)
-    for one in later:
-        key = f"{slug}/{one.server.server}"
-        found, salt = one.server.server_id, 0
-        while found in used:
-            work.settled[used[found]] = found
-            salt += 1
-            found = naming.server_id(one.server.address, one.server.port, salt)
-        used[found] = key
-        if salt:
-            work.settled[key] = found
-            one.server = replace(one.server, server_id=found)
-
-
-def _recorded(work: _Work) -> dict[str, int]:
+def _recorded(made: Sequence[Made], ids: Mapping[str, int]) -> dict[str, int]:
     """Give what to record: all that was settled, and the latest of those that are gone."""
-    gone = [(key, number) for key, number in work.ids.items() if key not in work.known]
-    return dict(gone[-REMEMBERED:]) | work.settled
+    known = {key for one in made for key in one.known} if ids else set()
+    gone = [(key, number) for key, number in ids.items() if key not in known]
+    settled = {key: number for one in made for key, number in one.settled.items()}
+    return dict(gone[-REMEMBERED:]) | settled
 
 
-def _one_case(slugs: Mapping[str, str], work: _Work) -> None:
+def _one_case(slugs: Mapping[str, str], work: Work) -> None:
     """Remark on names that differ only by case, which a Host header cannot tell apart."""
     seen: dict[str, str] = {}
     for name in sorted(slugs, reverse=True):
@@ -255,12 +120,15 @@ def _one_case(slugs: Mapping[str, str], work: _Work) -> None:
             )
 
 
-def _shared(kept: list[tuple[Backend, list[_Typed]]], work: _Work) -> None:
+def _shared(made: Sequence[Made]) -> list[Problem]:
     """Remark on one address and port under two services: one of the registrations is a ghost."""
-    holders: dict[str, list[tuple[str, _Typed]]] = {}
-    for backend, served in kept:
-        for one in served:
-            holders.setdefault(one.server.server, []).append((backend.name, one))
+    if len(frozenset[str]().union(*(m.names for m in made))) == sum(len(m.names) for m in made):
+        return []
+    work = Work(frozenset(), {})
+    holders: dict[str, list[tuple[str, Registration]]] = {}
+    for each in made:
+        for one in each.served:
+            holders.setdefault(one.server.server, []).append((each.backend.name, one))
     for server, found in holders.items():
         if len(found) < 2:
             continue
@@ -277,3 +145,4 @@ def _shared(kept: list[tuple[Backend, list[_Typed]]], work: _Work) -> None:
                 one.server.id,
                 dropped=False,
             )
+    return work.problems

@@ -40,6 +40,12 @@ def spend(steps: int = 1) -> None:
             raise Forbidden("its loops and calls take too many steps: does one never end?")
 
 
+def left() -> int:
+    """Tell how many steps are left; 0 where none are counted."""
+    counted = _left.get()
+    return counted[0] if counted is not None else 0
+
+
 def gathered(parts: Iterable[str], most: int = MOST_CHARACTERS) -> str:
     """Join a file's parts. Raises Forbidden when it becomes too long."""
     found, length = [], 0

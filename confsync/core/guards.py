@@ -150,6 +150,9 @@ class _Judgement:
         held: dict[str, HeldService] = {}
         seen: dict[str, tuple[tuple[float, Service], ...]] = {}
         for name in sorted({*current, *self.memory.seen, *self.memory.held, *missing}):
+            if name not in missing and (same := self._unchanged(name, current.get(name))):
+                seen[name] = same
+                continue
             now_there = current.get(name, Service(name=name))
             if name in missing:
                 passed[name] = self._merge(missing[name], now_there)
@@ -179,14 +182,25 @@ class _Judgement:
             return service
         return replace(service, instances=before.instances)
 
+    def _unchanged(self, name: str, current: Service | None) -> tuple[tuple[float, Service], ...]:
+        """Give the history of a service about which there is nothing to judge, as most are; else ()."""
+        history = self.memory.seen.get(name, ())
+        if len(history) != 1 or name in self.memory.held or name in self.released:
+            return ()
+        then, service = history[0]
+        return history if service is current and service.instances and then <= self.now else ()
+
     def _registry(self, current: Mapping[str, Service]) -> HeldRegistry | None:
         hold = self.memory.registry
         if hold is None:
+            filled = any(s.instances for s in current.values())
+            if filled and not self.catalog.index_fell:
+                return None
             before = [s for s in self.memory.passed.services if self._count(s)]
             lost = [s for s in before if self._count(current.get(s.name)) < self._count(s)]
             if not before:
                 return None
-            if not any(s.instances for s in current.values()):
+            if not filled:
                 reason = "the registry is empty as a whole"
             elif self.catalog.index_fell and lost:
                 reason = "the registry's index fell while it shrank: it was reset or restored"

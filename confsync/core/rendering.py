@@ -6,6 +6,7 @@ is decided in untrusted.py and sandbox.py.
 """
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -13,7 +14,7 @@ from types import TracebackType
 import jinja2
 from jinja2.exceptions import SecurityError
 
-from confsync.core import effort, filters, isolation, quoting, sandbox, views
+from confsync.core import effort, filters, fragments, isolation, quoting, sandbox, views
 from confsync.core.untrusted import Opaque, Refusal, Refusals, shown
 from confsync.domain.loadbalancer import Backend, LoadBalancer, Problem
 from confsync.domain.rendered import Language, RenderedConfig, RenderedFile, Template, TemplateSet
@@ -79,7 +80,14 @@ class Renderer:
         }
         self._environments: dict[Language, sandbox.Environment] = {}
         self._compiled: dict[int, jinja2.Template] = {}
+        self._numbers = itertools.count()
+        self._memory = fragments.Memory()
         self._declared: RenderedConfig | None = None
+
+    @property
+    def made(self) -> int:
+        """Count the services' texts that the last render made anew: all others it remembered."""
+        return self._memory.made
 
     def declared(self) -> RenderedConfig:
         """Render with no services: what the templates declare by themselves. Raises RenderError."""
@@ -92,9 +100,12 @@ class Renderer:
         problems: list[Problem] = []
         for _ in range(ROUNDS):
             refusals = Refusals()
-            files, failures = self._round(lb, refusals)
+            memory = self._memory.begun()
+            with fragments.remembering(memory):
+                files, failures = self._round(lb, refusals)
             if not refusals.found:
                 if not failures:
+                    self._memory = memory.ended()
                     return self._config(files), tuple(problems)
                 refusals.found |= self._blamed(lb, *failures[0])
             _demanded(lb, refusals.found)
@@ -198,7 +209,9 @@ class Renderer:
         environment = self._environments.setdefault(
             template.language, sandbox.Environment(template.language, self._templates.includes)
         )
-        code = environment.compile(template.text, template.name, template.name)
+        tree = environment.parse(template.text, template.name, template.name)
+        tree = fragments.marked(tree, self._numbers)
+        code = environment.compile(tree, template.name, template.name)
         made = environment.template_class.from_code(
             environment, code, environment.make_globals(None)
         )

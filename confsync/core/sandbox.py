@@ -13,7 +13,7 @@ from jinja2 import nodes, sandbox
 from jinja2.runtime import Context
 from jinja2.visitor import NodeTransformer
 
-from confsync.core import effort, filters, views
+from confsync.core import effort, filters, fragments, views
 from confsync.core.filters import NoItem
 from confsync.core.untrusted import Opaque, Placeholder, Refusing
 from confsync.domain.rendered import Language
@@ -111,6 +111,8 @@ class Environment(sandbox.SandboxedEnvironment):
         )
         self.filters = {**filters.of_language(language), "walked": _walked}
         self.tests = dict(filters.TESTS)
+        self.fragment = fragments.fragment
+        """What `fragments.marked` compiles into templates."""
         del self.globals["lipsum"]  # random
         self.binop_table |= {"*": filters.multiplied, "**": filters.power}
 

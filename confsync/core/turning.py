@@ -52,16 +52,29 @@ class Turn:
         )
 
     def _sooner(self) -> list[tuple[RetireServer, str]]:
-        """End the drain of those that the registry no longer has in maintenance, but lost."""
-        if self._balancer is None:
+        """End the drain of those that the registry no longer has in maintenance, but lost.
+
+        Not of one that is back: no word for its absence does not mean that it is absent.
+        """
+        draining = [
+            one
+            for one in self._loaded.leftovers
+            if one.state is Admin.DRAIN and one.cause == MAINTENANCE
+        ]
+        if self._balancer is None or not draining:
             return []
         cause = causes(self._balancer)
+        _, target = self._read()
+        wanted = {
+            (proxy.section.name, server.name)
+            for proxy in (target.proxies.values() if target else ())
+            if proxy.bearing
+            for server in proxy.servers
+        }
         found = []
-        for one in self._loaded.leftovers:
-            if one.state is not Admin.DRAIN or one.cause != MAINTENANCE:
-                continue
+        for one in draining:
             now = cause(one.backend, Server(name=one.server, address=one.address, port=one.port))
-            if now != MAINTENANCE:
+            if now != MAINTENANCE and (one.backend, one.server) not in wanted:
                 step = RetireServer(
                     backend=one.backend, server=one.server, cause=now, delete=one.delete
                 )

@@ -124,32 +124,47 @@ class InstanceView(View):
 
 
 class ServiceView(View):
-    """A backend to be. Two views of one service are equal."""
+    """A backend to be. Two views of one service are equal.
 
-    __slots__ = ("_values", "slug")
+    `source`: what it shows, None where a template gave it a name of its own.
+    """
+
+    __slots__ = ("_refusals", "_source", "_values", "slug", "source")
     KIND = "service"
     FIELDS = frozenset({"name", "slug", "tags", "instances"})
 
     def __init__(self, source: Backend, refusals: Refusals) -> None:
         self.slug = source.slug
-        self._values = {
-            "name": untrusted.wrap(source.name, Origin(refusals, source.slug, "", "name")),
-            "slug": source.slug,
-            "tags": Words(
-                untrusted.wrap(tag, Origin(refusals, source.slug, "", "tag")) for tag in source.tags
-            ),
-            "instances": Words(
-                InstanceView(server, source.slug, refusals) for server in source.instances
-            ),
-        }
+        self.source: Backend | None = source
+        self._source = source
+        self._refusals = refusals
+        self._values: dict[str, Any] = {}
 
     def field(self, name: str) -> Any:
-        """Give one of FIELDS."""
+        """Give one of FIELDS, the same each time."""
+        if name not in self._values:
+            self._values[name] = self._made(name)
         return self._values[name]
+
+    def _made(self, name: str) -> Any:
+        source, refusals = self._source, self._refusals
+        match name:
+            case "slug":
+                return source.slug
+            case "name":
+                return untrusted.wrap(source.name, Origin(refusals, source.slug, "", "name"))
+            case "tags":
+                origin = Origin(refusals, source.slug, "", "tag")
+                return Words(untrusted.wrap(tag, origin) for tag in source.tags)
+            case _:
+                return Words(
+                    InstanceView(server, source.slug, refusals) for server in source.instances
+                )
 
     def named(self, name: str | Opaque) -> Self:
         """Take a name that a template holds already."""
         self._values["name"] = name
+        self.source = None
         return self
 
 

@@ -22,8 +22,10 @@ class Observed:
     `running` False: no HAProxy answers and none is believed to run (files are written all the same,
     for it to start with); `why`: the words for that. `worker_pid`, `worker_started` (unix seconds):
     of the worker that takes new connections. `reloads`, `failed`: the master's counters (-1: unknown).
-    `loading`: a reload is under way. `master`: a master socket answered, so that reloads have proof.
-    `notes`: what the operator should know (a socket missing, with the line to add).
+    `place`: names the run of the container that it is in ("": none), since two containers give their
+    processes the same numbers. `loading`: a reload is under way. `master`: a master socket answered, so that reloads have proof.
+    `notes`: what the operator should know (a socket missing, with the line to add). `unfit`: why no
+    program here can check for it: nothing can be changed then, not even without a reload.
     """
 
     running: bool
@@ -31,6 +33,7 @@ class Observed:
     master_pid: int = 0
     worker_pid: int = 0
     worker_started: float = 0.0
+    place: str = ""
     reloads: int = -1
     failed: int = -1
     loading: bool = False
@@ -38,12 +41,17 @@ class Observed:
     old_workers: tuple[Worker, ...] = ()
     why: str = ""
     notes: tuple[str, ...] = ()
+    unfit: str = ""
 
     def same_worker(self, other: "Observed | Record") -> bool:
-        """Tell whether the same worker process takes the connections (pid and start within 2 s)."""
+        """Tell whether the same worker process takes the connections.
+
+        By its place and pid, and its start within 2 s.
+        """
         return (
             self.worker_pid == other.worker_pid
             and self.worker_pid != 0
+            and self.place == other.place
             and abs(self.worker_started - other.worker_started) <= 2
         )
 
@@ -151,6 +159,7 @@ class Record:
     done since then, while a reload for the rest waits. `leftovers`: retired, not yet deleted. `named`:
     path -> digest of each other file that the configuration names, as it was at the load. `promoted`:
     destination -> digest of what confsync last put on disk: anything else there is a foreign edit.
+    `place`: as in Observed.
     """
 
     files: dict[str, str] = field(default_factory=dict)
@@ -158,6 +167,7 @@ class Record:
     promoted: dict[str, str] = field(default_factory=dict)
     worker_pid: int = 0
     worker_started: float = 0.0
+    place: str = ""
     version: str = ""
     steps: tuple[Step, ...] = ()
     leftovers: tuple[Leftover, ...] = ()

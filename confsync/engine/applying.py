@@ -92,6 +92,7 @@ class Applier:
             promoted=digests,
             worker_pid=self.observed.worker_pid,
             worker_started=self.observed.worker_started,
+            place=self.observed.place,
             version=self.observed.version,
         )
 

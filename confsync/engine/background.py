@@ -37,6 +37,7 @@ class Background:
         self._left = asyncio.Event()
         self._wanted: frozenset[str] = frozenset()
         self._said = ""
+        self._unchecked = ""
         self.saving = asyncio.Lock()
 
     def wake(self) -> None:
@@ -93,8 +94,13 @@ class Background:
                 else:
                     self._tell(await self._upkeep.undo(refused))
         except ConfsyncError as error:
-            self._telemetry.event("warning", "a change is not checked yet", error=str(error))
+            # The next change is checked before it is made.
+            self._cycle.stepper.shapes.forget()
+            if str(error) != self._unchecked:
+                self._telemetry.event("warning", "a change is not checked yet", error=str(error))
+            self._unchecked = str(error)
             return False
+        self._unchecked = ""
         return True
 
     def _tell(self, news: News) -> None:

@@ -1,12 +1,13 @@
 """From a catalog that passed the guard to a rendered set: model and render."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from confsync.core import desired
 from confsync.core.haproxy import text
 from confsync.domain.catalog import Catalog, Status
-from confsync.domain.loadbalancer import LoadBalancer
+from confsync.domain.loadbalancer import LoadBalancer, Problem
 from confsync.domain.rendered import RenderedConfig
 from confsync.domain.status import Stage
 from confsync.engine.draft import Draft
@@ -14,6 +15,8 @@ from confsync.engine.keeping import keep
 from confsync.engine.offloop import work
 from confsync.ports import Renders, StateStore
 
+QUICK = 0.002
+"""Seconds: what rendered sooner is rendered on the event loop the next time."""
 _ANY = frozenset({"", "*", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 
 
@@ -35,6 +38,8 @@ class Modeller:
         self._state = state
         self._is_local = is_local
         self._ids: dict[str, int] = {}
+        self._memo = desired.Memo()
+        self._took = float("inf")
         self._declared: tuple[frozenset[str], frozenset[tuple[str, int]]] | None = None
 
     def restore(self) -> None:
@@ -50,10 +55,26 @@ class Modeller:
         with draft.stage(Stage.MODEL):
             balancer = await self._model(catalog, draft, remember=remember)
         with draft.stage(Stage.RENDER):
-            config, refused = await asyncio.to_thread(self._renderer.render, balancer)
+            config, refused = await self._render(balancer, draft.servers)
             draft.problems = (*draft.problems, *refused)
             draft.rendered(config)
         return balancer, config
+
+    async def _render(
+        self, balancer: LoadBalancer, servers: int
+    ) -> tuple[RenderedConfig, tuple[Problem, ...]]:
+        """Render, in a thread where it is large or took long the last time: templates may do much."""
+
+        def timed() -> tuple[RenderedConfig, tuple[Problem, ...]]:
+            begin = time.perf_counter()
+            try:
+                return self._renderer.render(balancer)
+            finally:
+                self._took = time.perf_counter() - begin
+
+        if self._took > QUICK:
+            return await asyncio.to_thread(timed)
+        return await work(servers, timed)
 
     async def _model(self, catalog: Catalog, draft: Draft, *, remember: bool) -> LoadBalancer:
         if self._declared is None:
@@ -67,6 +88,7 @@ class Modeller:
                 reserved=reserved,
                 loops=self._loops(catalog, binds),
                 ids=self._ids,
+                memo=self._memo,
             ),
         )
         if ids != self._ids and remember:

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
+from confsync.ports import ConfigStore
+
 T = TypeVar("T")
 
 SMALL = 200
@@ -21,6 +23,8 @@ async def work(servers: int, function: Callable[[], T]) -> T:
     return function() if servers <= SMALL else await asyncio.to_thread(function)
 
 
-async def touch(size: int, function: Callable[[], T]) -> T:
-    """Read or write `size` characters, waiting for no disk; in a thread when it is much."""
-    return function() if size <= LITTLE else await asyncio.to_thread(function)
+async def touch(store: ConfigStore, size: int, function: Callable[[], T]) -> T:
+    """Read or write `size` characters of a store; in a thread when it is much, or far."""
+    if store.near and size <= LITTLE:
+        return function()
+    return await asyncio.to_thread(function)

@@ -145,7 +145,7 @@ class Outlook:
         destinations = tuple(f.destination for f in config.files)
         wanted = tuple(dict.fromkeys((*destinations, self._main)))
         size = sum(len(f.text) for f in config.files)
-        disk = await touch(size, lambda: self._store.read(wanted))
+        disk = await touch(self._store, size, lambda: self._store.read(wanted))
         known = self.record is not None and observed.same_worker(self.record)
         capabilities, around = await self._told(config, observed, draft)
         loaded = planning.loaded(
@@ -186,6 +186,7 @@ class Outlook:
             or self._surveyor is None
             or not observed.running
             or observed.loading
+            or observed.unfit
         ):
             return None, None
         try:

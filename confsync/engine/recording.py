@@ -63,6 +63,7 @@ class Recorder:
             promoted=digests,
             worker_pid=observed.worker_pid,
             worker_started=observed.worker_started,
+            place=observed.place,
             version=observed.version,
             named=view.named,
         )

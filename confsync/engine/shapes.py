@@ -6,13 +6,12 @@ else in it is as it was in one that passed, and each section has only shapes of 
 in one of those. A file that is no configuration counts with all its text. Pure.
 """
 
-import functools
-import hashlib
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Collection
 
 from confsync.core.haproxy import proxies, text
+from confsync.core.haproxy.remembering import Remembered
 from confsync.core.haproxy.text import Section
 from confsync.core.haproxy.words import value
 from confsync.domain.rendered import RenderedConfig, digest
@@ -23,52 +22,67 @@ _VALUES = frozenset({"id", "weight"})
 
 Shape = tuple[str, ...]
 Piece = tuple[str, frozenset[Shape]]
+Key = tuple[tuple[str, tuple[str, ...]], ...]
+"""Of each file its destination, and the digests of its sections without their servers."""
 
 
 class Shapes:
     """Remembers what passed."""
 
     def __init__(self) -> None:
-        self._passed: OrderedDict[str, set[tuple[int, Shape]]] = OrderedDict()
+        self._passed: OrderedDict[Key, list[frozenset[Shape]]] = OrderedDict()
+        self._cut: dict[str, tuple[str, list[str]]] = {}
+        """Destination -> the text that was cut last, and its sections: most are the next one's."""
 
     def passed(self, config: RenderedConfig, configs: Collection[str]) -> None:
         """Remember a set that a check has passed. `configs`: those files that are configurations."""
-        key, shapes = _structure(config, configs)
-        self._passed.setdefault(key, set()).update(shapes)
+        key, shapes = self._structure(config, configs)
+        before = self._passed.get(key, shapes)
+        self._passed[key] = [
+            one if one is other else one | other for one, other in zip(before, shapes, strict=True)
+        ]
         self._passed.move_to_end(key)
         while len(self._passed) > _MOST:
             self._passed.popitem(last=False)
 
     def knows(self, config: RenderedConfig, configs: Collection[str]) -> bool:
         """Tell whether a set has no structure that has not passed."""
-        key, shapes = _structure(config, configs)
-        return key in self._passed and shapes <= self._passed[key]
+        key, shapes = self._structure(config, configs)
+        known = self._passed.get(key)
+        return known is not None and all(
+            new is old or new <= old for new, old in zip(shapes, known, strict=True)
+        )
 
     def forget(self) -> None:
         """Trust nothing any more: what was known was refused."""
         self._passed.clear()
 
+    def _structure(
+        self, config: RenderedConfig, configs: Collection[str]
+    ) -> tuple[Key, list[frozenset[Shape]]]:
+        """Give what must be as it was, and the shapes in each section."""
+        key: list[tuple[str, tuple[str, ...]]] = []
+        shapes: list[frozenset[Shape]] = []
+        for file in config.files:
+            if file.destination not in configs:
+                key.append((file.destination, (digest(file.text),)))
+                continue
+            chunks = self._chunks(file.destination, file.text)
+            _piece.expect(len(chunks))
+            pieces = [_piece(chunk) for chunk in chunks]
+            key.append((file.destination, tuple(rest for rest, _ in pieces)))
+            shapes += [found for _, found in pieces]
+        return tuple(key), shapes
 
-def _structure(
-    config: RenderedConfig, configs: Collection[str]
-) -> tuple[str, set[tuple[int, Shape]]]:
-    whole = hashlib.sha256()
-    shapes: set[tuple[int, Shape]] = set()
-    number = 0
-    for file in config.files:
-        whole.update(f"\0{file.destination}\0".encode("utf-8", "surrogateescape"))
-        if file.destination not in configs:
-            whole.update(digest(file.text).encode())
-            continue
-        for chunk in text.chunks(file.text):
-            rest, found = _piece(chunk)
-            whole.update(rest.encode())
-            shapes.update((number, shape) for shape in found)
-            number += 1
-    return whole.hexdigest(), shapes
+    def _chunks(self, destination: str, content: str) -> list[str]:
+        known, pieces = self._cut.get(destination, ("", []))
+        if known != content:
+            pieces = text.chunks(content, pieces)
+            self._cut[destination] = content, pieces
+        return pieces
 
 
-@functools.lru_cache(maxsize=65_536)
+@Remembered
 def _piece(chunk: str) -> Piece:
     """Give the digest of a section without its servers, and their shapes."""
     section = text.section(chunk)

@@ -132,7 +132,9 @@ class Stepper:
             return
         size = sum(len(f.text) for f in config.files if f.destination in plan.destinations)
         with draft.stage(Stage.WRITE):
-            staged = await touch(size, lambda: self._store.stage(config, plan.destinations))
+            staged = await touch(
+                self._store, size, lambda: self._store.stage(config, plan.destinations)
+            )
             faults.point("after-stage")
         if not known:
             await applier.checked(
@@ -140,7 +142,7 @@ class Stepper:
             )
             self.shapes.passed(config, configs)
         with draft.stage(Stage.WRITE):
-            await touch(size, lambda: self._store.promote(staged, quick=True))
+            await touch(self._store, size, lambda: self._store.promote(staged, quick=True))
         self.unproven = config
 
     async def _tell_state(self, *, sending: bool) -> None:

@@ -214,11 +214,11 @@ class Reload(Table):
 
 
 class Runtime(Table):
-    """Changes over HAProxy's socket, without a reload. For the targets `socket` and `systemd`."""
+    """Changes over HAProxy's socket, without a reload."""
 
-    enabled: bool = False
-    """Whether servers, weights and map entries change without a reload where that is proven. New, so
-    it has to be asked for."""
+    enabled: bool = True
+    """Whether servers, weights and map entries change without a reload where that is proven. `false`:
+    every change is a reload."""
 
     quiet: kinds.Seconds = 0.002
     """How long to gather changes."""

@@ -62,8 +62,15 @@ def reached(
     if isinstance(chosen, DockerTarget):
         from confsync.wiring import containers  # noqa: PLC0415
 
-        docker, files = containers.made(chosen, options, where, store, state)
-        return Reached(target=docker, store=files, watch=docker.watch, close=docker.close)
+        way = containers.made(chosen, options, settings.runtime, where, store, state)
+        return Reached(
+            target=way.target,
+            store=way.store,
+            runtime=way.runtime,
+            surveyor=way.surveyor,
+            watch=way.target.watch,
+            close=way.target.close,
+        )
     if isinstance(chosen, SystemdTarget):
         from confsync.adapters.systemd import systemctl, unit  # noqa: PLC0415
 

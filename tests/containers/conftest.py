@@ -45,6 +45,7 @@ class Site:
         self.agent: Agent
         self._made: list[Lb] = []
         self._count = 0
+        self._ports: dict[str, int] = {}
 
     def build(
         self,
@@ -54,8 +55,12 @@ class Site:
         way: str = "shared",
         container: str = "",
         env: dict[str, str] | None = None,
+        runtime: bool = False,
     ) -> Lb:
-        """Choose the container and write the settings for it; starts nothing."""
+        """Choose the container and write the settings for it; starts nothing.
+
+        `runtime` False: every change is a reload, which is what most tests here are about.
+        """
         self.lb = Lb(self.folder / "lb", version, shared=shared, way=way)
         self._made.append(self.lb)
         template = ""
@@ -73,7 +78,7 @@ class Site:
             stats_bind=f"127.0.0.1:{self.stats}",
             template=template,
             target=self.lb.target(container.format(name=self.lb.name)),
-            extra=QUICK,
+            extra=f"{QUICK}[runtime]\nenabled = {str(runtime).lower()}\n",
             env=env,
         )
         return self.lb
@@ -101,15 +106,20 @@ class Site:
         """Start a server and register it; returns its name."""
         self._count += 1
         name = f"web-{self._count}"
-        port = self.backends.start(name)
-        self.consul.register("web", id=name, address="127.0.0.1", port=port)
+        self._ports[name] = self.backends.start(name)
+        self.register(name)
         return name
 
-    def change(self, load: Load | None = None) -> str:
-        """Add a server and wait until it was reloaded in; with a load, until it answers."""
+    def register(self, name: str, **more: object) -> None:
+        """Register one of the servers, perhaps otherwise than before."""
+        port = self._ports[name]
+        self.consul.register("web", id=name, address="127.0.0.1", port=port, **more)  # type: ignore[arg-type]
+
+    def change(self, load: Load | None = None, outcome: str = "reloaded") -> str:
+        """Add a server and wait until HAProxy has it; with a load, until it answers."""
         mark = self.agent.mark()
         name = self.add()
-        self.agent.wait_cycle("reloaded", since=mark)
+        self.agent.wait_cycle(outcome, since=mark)
         if load is not None:
             load.wait_server(name)
         return name

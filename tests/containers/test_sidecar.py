@@ -147,10 +147,10 @@ def test_changes_under_load_cost_no_request(site: Site) -> None:
             mark = site.confsync.mark()
             added.append(site.add())
             load.wait_server(added[-1])
-            site.wait("reloaded", mark)
+            site.wait("applied", mark)
         mark = site.confsync.mark()
         site.consul.deregister(added[0])
-        site.wait("reloaded", mark)
+        site.wait("applied", mark)
         load.wait_ok(50)
         report = load.stop()
     assert report.failed_as == {}
@@ -223,7 +223,7 @@ def test_another_version_checks_only_when_told_so(site: Site) -> None:
     assert site.worker() == before
     assert site.haproxy.exec("cat", "/etc/haproxy/haproxy.cfg") == text
     site.start_confsync(sidecar(other), CONFSYNC_TARGET__CHECK="weak")
-    site.wait("reloaded", notes=f"checked by HAProxy {checking}, while {running} runs")
+    site.wait("applied", notes=f"checked by HAProxy {checking}, while {running} runs")
     with site.load(streams=0) as load:
         load.wait_server(added)
         site.start_confsync()

@@ -177,9 +177,11 @@ class HAProxy:
                 self._add(step)
             case RetireServer():
                 server = self.find(step.backend, step.server)
-                assert not server.gone
                 assert step.state is not Admin.READY
-                if "agent-check" in server.options and not step.agent:
+                if server.gone:
+                    # Retired already: only the end of its drain is sense.
+                    assert (server.state, step.state) == (Admin.DRAIN, Admin.MAINT)
+                elif "agent-check" in server.options and not step.agent:
                     raise Refused("an agent would bring it back")
                 server.state, server.gone = step.state, step.gone
             case SetState():

@@ -77,6 +77,8 @@ class Candidate:
 class Store:
     """Destinations in a dict; every operation is written down."""
 
+    near = True
+
     def __init__(self) -> None:
         self.disk: dict[str, str] = {}
         self.stamps: dict[str, float] = {}
@@ -212,6 +214,7 @@ class Haproxy:
         self.servers_error: ConfsyncError | None = None
         self.down: set[str] = set()
         self.notes: tuple[str, ...] = ()
+        self.unfit = ""
         self.table: dict[tuple[str, str], Row] = {}
         self.loading = 0
         """Looks that see a reload under way."""
@@ -242,6 +245,7 @@ class Haproxy:
             worker_started=self.started,
             master=True,
             notes=self.notes,
+            unfit=self.unfit,
         )
 
     async def check(self, main: str, staged: Staged | None) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from typing import Any, Self
 from tests.support.process import Process, wait_until
 
 Line = dict[str, Any]
+LIVE = {"cycle: reloaded", "cycle: applied"}
+"""What a cycle is called that changed what runs."""
 
 
 class Agent:
@@ -151,6 +153,12 @@ class Agent:
             f"a cycle: {outcome} {fields or ''}",
             since=since,
             timeout=timeout,
+        )
+
+    def wait_live(self, *, since: int = 0, timeout: float = 30) -> Line:
+        """Wait for a cycle that changed what runs, whether by a reload or without one."""
+        return self.wait(
+            lambda line: line.get("event") in LIVE, "a change", since=since, timeout=timeout
         )
 
     def cycles(self, outcome: str) -> list[Line]:

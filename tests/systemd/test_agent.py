@@ -153,7 +153,7 @@ def test_changes_and_restarts_of_ours_cost_no_request(running: Machine) -> None:
         for _ in range(3):
             mark = running.mark()
             added = running.add()
-            line = running.wait("cycle: reloaded", mark)
+            line = running.wait("cycle: applied", mark)
             assert "added" in line
             load.wait_server(added)
         worker = running.worker()
@@ -198,7 +198,7 @@ def test_a_stopped_haproxy_is_never_started_and_joins_in_step(running: Machine) 
         running.wait("reloaded by another hand", mark)
         mark = running.mark()
         load.wait_server(running.add())
-        running.wait("cycle: reloaded", mark)
+        running.wait("cycle: applied", mark)
         report = load.stop()
     assert report.failed_as == {}
 
@@ -220,7 +220,7 @@ def test_an_upgrade_is_noticed_and_served(running: Machine) -> None:
     running.wait(f"HAProxy was upgraded to {other}", mark)
     mark = running.mark()
     added = running.add()
-    running.wait("cycle: reloaded", mark)
+    running.wait("cycle: applied", mark)
     with running.load() as load:
         load.wait_server(added)
 
@@ -248,22 +248,22 @@ def test_a_hung_agent_is_restarted_by_the_watchdog_and_traffic_does_not_mind(
         report = load.stop()
     assert running.show("confsync", "NRestarts") != "0"
     assert report.failed_as == {}
-    assert running.worker() != worker  # by the change, not by the restart
+    assert running.worker() == worker
 
 
 def test_the_journal_has_one_line_a_cycle_with_its_priority(running: Machine) -> None:
     mark = running.mark()
     running.add()
-    line = running.wait("cycle: reloaded", mark)
-    for field in ("why=", "services=", "servers=", "done=", "ms=", "reload"):
+    line = running.wait("cycle: applied", mark)
+    for field in ("why=", "services=", "servers=", "done=", "ms=", "apply:"):
         assert field in line
     entries = [
         json.loads(entry)
         for entry in running.host.sh("journalctl -u confsync -o json --no-pager").out.splitlines()
     ]
     priorities = {
-        entry["PRIORITY"] for entry in entries if "cycle: reloaded" in str(entry["MESSAGE"])
+        entry["PRIORITY"] for entry in entries if "cycle: applied" in str(entry["MESSAGE"])
     }
     assert priorities == {"6"}
     status = running.show("confsync", "StatusText")
-    assert status.startswith(("reloaded", "in step"))
+    assert status.startswith(("applied", "in step"))

@@ -20,9 +20,9 @@ type = "systemd"
 """
 
 
-def services(*ports: int) -> str:
+def services(*ports: int, names: tuple[str, ...] = ("web",)) -> str:
     instances = [{"id": f"w{p}", "address": "127.0.0.1", "port": p} for p in ports]
-    return json.dumps({"services": [{"name": "web", "instances": instances}]})
+    return json.dumps({"services": [{"name": name, "instances": instances} for name in names]})
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +60,15 @@ def test_it_is_hardened(host: SystemdHost) -> None:
     assert float(words[words.index("confsync.service:") + 1]) < 3  # of 10; haproxy.service has 9.6
 
 
-def test_a_change_is_checked_written_and_reloaded_from_inside_the_walls(host: SystemdHost) -> None:
+def test_changes_get_into_haproxy_from_inside_the_walls(host: SystemdHost) -> None:
     before = worker(host)
     host.put({"/etc/confsync/services.json": services(8000, 8001)})
-    wait_until(lambda: worker(host) != before, "another worker")
+    wait_until(lambda: "cycle: applied" in host.journal("confsync"), "a change without a reload")
     assert "127.0.0.1:8001" in host.sh("cat /etc/haproxy/haproxy.cfg").out
+    assert worker(host) == before
+    host.put({"/etc/confsync/services.json": services(8000, 8001, names=("web", "api"))})
+    wait_until(lambda: worker(host) != before, "another worker")
+    assert "backend api" in host.sh("cat /etc/haproxy/haproxy.cfg").out
     wait_until(lambda: "cycle: reloaded" in host.journal("confsync"), "the summary line")
 
 

@@ -6,9 +6,11 @@
 #
 #   a frame:   length of the body (N), number of the request (N), type (a), body
 #   requests:  X exchange  half-close (C), path (N/a), what to send (the rest)
+#              O open      path: a connection that lasts until C, or until the other side ends it
+#              S send      of that number: what to send
 #              R run       milliseconds (N), folder (N/a), program and arguments (N, each N/a),
 #                          1 if an environment follows (C), NAME=VALUE (N, each N/a)
-#              C cancel
+#              C cancel    closes what is open
 #   answers:   H hello     once, of request 0: the protocol's version
 #              D data      a piece of the reply or of the output
 #              E end       how (C), a number (N)
@@ -29,7 +31,7 @@ use constant {
 
 my $inherited_path = $ENV{PATH} // '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 my ($taken, $given) = ('', '');    # read from confsync, to be written to it
-my %jobs;                          # number => { socket, unsent, sent } or { pid, pipe, until }
+my %jobs;                          # number => { socket, unsent, sent, open } or { pid, pipe, until }
 my %ended;                         # pid => wait status
 my $asked = time;
 
@@ -48,7 +50,9 @@ while (1) {
     for my $job (values %jobs) {
         if ($job->{socket} && length $job->{unsent}) {
             vec($writable, fileno($job->{socket}), 1) = 1;
-        } elsif (length $given < WAITING) {
+            next if !$job->{open};
+        }
+        if (length $given < WAITING) {
             my $from = $job->{socket} // $job->{pipe};
             vec($readable, fileno($from), 1) = 1 if $from;
         }
@@ -66,11 +70,9 @@ while (1) {
     for my $number (keys %jobs) {
         my $job = $jobs{$number};
         if ($job->{socket}) {
-            if (length $job->{unsent}) {
-                send_more($number, $job) if vec($writable, fileno($job->{socket}), 1);
-            } else {
-                receive($number, $job) if vec($readable, fileno($job->{socket}), 1);
-            }
+            my $place = fileno $job->{socket};
+            receive($number, $job) if vec($readable, $place, 1);
+            send_more($number, $job) if $jobs{$number} && vec($writable, $place, 1);
         } else {
             listen_to($number, $job, $readable);
         }
@@ -127,6 +129,8 @@ sub take_requests {
         my $body = substr($taken, 9, $length);
         substr($taken, 0, 9 + $length, '');
         if    ($type eq 'X') { start_exchange($number, $body) }
+        elsif ($type eq 'O') { open_socket($number, $body) }
+        elsif ($type eq 'S') { send_in($number, $body) }
         elsif ($type eq 'R') { start_command($number, $body) }
         elsif ($type eq 'C') { cancel($number) }
     }
@@ -138,17 +142,33 @@ sub cancel {
     kill 'KILL', -$job->{pid} if $job->{pid};
 }
 
-# Exchanges with a unix socket
+# Connections to a unix socket
+
+sub connected {
+    my ($number, $path, %job) = @_;
+    my $socket;
+    if (!socket($socket, PF_UNIX, SOCK_STREAM, 0)) { end_of($number, UNSENT, $! + 0); return }
+    unblock($socket);
+    if (!connect($socket, pack_sockaddr_un($path))) { end_of($number, UNSENT, $! + 0); return }
+    return $jobs{$number} = { socket => $socket, unsent => '', sent => 0, %job };
+}
 
 sub start_exchange {
     my ($number, $body) = @_;
     my ($half, $path, $unsent) = unpack('C N/a a*', $body);
-    my $socket;
-    if (!socket($socket, PF_UNIX, SOCK_STREAM, 0)) { return end_of($number, UNSENT, $! + 0) }
-    unblock($socket);
-    if (!connect($socket, pack_sockaddr_un($path))) { return end_of($number, UNSENT, $! + 0) }
-    my $job = { socket => $socket, unsent => $unsent, sent => 0, half => $half };
-    $jobs{$number} = $job;
+    my $job = connected($number, $path, unsent => $unsent, half => $half) or return;
+    send_more($number, $job);
+}
+
+sub open_socket {
+    my ($number, $path) = @_;
+    connected($number, $path, open => 1);
+}
+
+sub send_in {
+    my ($number, $body) = @_;
+    my $job = $jobs{$number} or return;    # it has ended, which is told
+    $job->{unsent} .= $body;
     send_more($number, $job);
 }
 

@@ -15,7 +15,7 @@ from typing import Protocol
 from confsync import errors
 from confsync.adapters.docker import faults, stream, words
 from confsync.adapters.docker.container import Container
-from confsync.adapters.docker.link import Frames, How, Link
+from confsync.adapters.docker.link import Conversation, Frames, How, Link
 from confsync.domain.printable import printable, shortened
 
 PATH_LIMIT = 107
@@ -74,6 +74,11 @@ class Bridge:
         """False: no perl was seen in this run of the container. Engine.run is slower, but works."""
         return self._container is None or self._container.life != self._without
 
+    @property
+    def place(self) -> str:
+        """Name the run of a container that it leads into, or would."""
+        return self._container.place if self._container is not None else ""
+
     def use(self, container: Container) -> None:
         """Lead to this container from now on; another run of it, or another one, is reached anew."""
         before, self._container = self._container, container
@@ -99,8 +104,7 @@ class Bridge:
         Raises OSError with its errno when nothing was sent, EOFError when it was cut after that,
         TargetError when there is no way in, TimeoutError (which is an OSError without errno).
         """
-        if len(os.fsencode(path)) > PATH_LIMIT:
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+        _limited(path)
         async with asyncio.timeout(timeout):
             link = await self._linked()
             body = Frames.exchange(path, payload, half_close=half_close)
@@ -110,6 +114,14 @@ class Bridge:
         if how is How.UNSENT:
             raise OSError(value, os.strerror(value), path)
         raise EOFError(f"{path}: {os.strerror(value)}")
+
+    async def connect(self, path: str) -> Conversation:
+        """Connect to a unix socket inside; see ports.Wire. One connection as long as it lasts.
+
+        It is one into the run of the container that `use` has named last.
+        """
+        _limited(path)
+        return (await self._linked()).converse(path)
 
     async def run(
         self,
@@ -162,11 +174,22 @@ class Bridge:
             if not self.available:
                 raise errors.TargetUnavailable(self.why)
             link = await self._open(container)
-            if self._container is None or self._container.life != container.life:
-                link.close()
+            certain = False
+            try:
+                certain = await self._is_meant(container)
+            finally:
+                if not certain:
+                    link.close()
+            if not certain:
                 raise errors.TargetUnavailable(f"the container {container.name} was replaced")
             self._link = link
             return link
+
+    async def _is_meant(self, container: Container) -> bool:
+        """Tell whether what was entered is still meant: a restarted one has the same id."""
+        now = await self._engine.inspect(container.id)
+        meant = self._container
+        return meant is not None and meant.life == container.life == now.life
 
     async def _open(self, container: Container) -> Link:
         code = _inner()
@@ -221,6 +244,12 @@ class Bridge:
         self._without = container.life
         self.why = f"no bridge into the container {container.name}: {why}"
         return errors.TargetUnavailable(self.why)
+
+
+def _limited(path: str) -> None:
+    """Refuse what no unix socket's address holds. Raises OSError."""
+    if len(os.fsencode(path)) > PATH_LIMIT:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
 
 
 def _inner() -> bytes:

@@ -60,6 +60,7 @@ class Checker:
         self,
         options: CheckOptions,
         inside: Inside,
+        masters: Masters,
         *,
         staged_inside: Callable[[Container], bool] = lambda _: True,
     ) -> None:
@@ -68,7 +69,7 @@ class Checker:
         self._place = options.placement
         self._view = View(options.placement, inside)
         self._inside = inside
-        self._masters = Masters(inside)
+        self._masters = masters
         self._staged_inside = staged_inside
         self._config = RenderedConfig()
         self._agreed: tuple[str, float] | None = None

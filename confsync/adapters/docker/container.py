@@ -73,6 +73,11 @@ class Container:
         """Name this run of it: another one has another id or another start."""
         return self.id, self.started
 
+    @property
+    def place(self) -> str:
+        """Name this run of it in one word."""
+        return f"{self.id}@{self.started!r}"
+
     def mount_of(self, path: str) -> Mount | None:
         """Find the mount that holds a path, the deepest one; None: its own file system."""
         path = posixpath.normpath(path)

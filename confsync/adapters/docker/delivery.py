@@ -43,6 +43,8 @@ class Local(ConfigStore, Protocol[R_co]):
 class DeliveredStore(Generic[R_co]):
     """Blocking, in threads of the loop on which it was made; for one caller at a time."""
 
+    near = False
+
     def __init__(
         self,
         local: Local[R_co],

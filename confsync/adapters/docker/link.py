@@ -5,10 +5,12 @@ The inner half is bridge.pl, which has the protocol; the outer one is bridge.py.
 
 import asyncio
 import itertools
+import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Protocol
 
 from confsync import errors
 from confsync.adapters.docker import stream
@@ -36,12 +38,90 @@ class How(IntEnum):
     UNSTARTED = 6
 
 
+class _Job(Protocol):
+    """What comes of one request. `data`: what was not taken yet."""
+
+    data: bytearray
+
+    def took(self) -> None:
+        """Something was added to `data`."""
+
+    def ended(self, how: How, value: int) -> None:
+        """It ended."""
+
+    def failed(self, error: Exception) -> None:
+        """Its end will not be heard."""
+
+
 @dataclass(slots=True)
-class _Job:
-    """One request under way."""
+class _Asked:
+    """A request with one answer."""
 
     done: asyncio.Future[tuple[How, int]]
     data: bytearray = field(default_factory=bytearray)
+
+    def took(self) -> None:
+        pass
+
+    def ended(self, how: How, value: int) -> None:
+        if not self.done.done():
+            self.done.set_result((how, value))
+
+    def failed(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class Conversation:
+    """A connection to a unix socket inside; see ports.Conversation."""
+
+    def __init__(self, path: str, send: Callable[[bytes], None], close: Callable[[], None]) -> None:
+        self.data = bytearray()
+        self._path = path
+        self._send = send
+        self._close = close
+        self._news = asyncio.Event()
+        self._over: Exception | None = None
+        self._ended = False
+
+    async def send(self, data: bytes) -> None:
+        """Send; what could not be is told by `receive`."""
+        self._send(data)
+
+    async def receive(self) -> bytes:
+        """Wait for what comes; b"": the other side closed. Raises OSError, EOFError."""
+        while not self.data and not self._ended:
+            self._news.clear()
+            await self._news.wait()
+        if not self.data and self._over is not None:
+            raise self._over
+        data = bytes(self.data)
+        self.data.clear()
+        return data
+
+    def close(self) -> None:
+        """Let go."""
+        self._close()
+
+    def took(self) -> None:
+        """See _Job."""
+        self._news.set()
+
+    def ended(self, how: How, value: int) -> None:
+        """See _Job."""
+        if how is How.UNSENT:
+            self.failed(OSError(value, os.strerror(value), self._path))
+        elif how is How.CLOSED:
+            self._ended = True
+            self._news.set()
+        else:
+            self.failed(EOFError(f"{self._path}: {os.strerror(value)}"))
+
+    def failed(self, error: Exception) -> None:
+        """See _Job."""
+        if not self._ended:
+            self._ended, self._over = True, error
+            self._news.set()
 
 
 class Frames:
@@ -147,17 +227,19 @@ class Link:
                 continue  # cancelled
             if what == b"D":
                 job.data += body
+                job.took()
                 if len(job.data) > REPLY_LIMIT:
-                    self._fail(job, errors.TargetUnavailable(f"more than {REPLY_LIMIT} bytes came"))
-            elif what == b"E" and not job.done.done():
+                    job.failed(errors.TargetUnavailable(f"more than {REPLY_LIMIT} bytes came"))
+            elif what == b"E":
                 how, value = _END.unpack(body)
-                job.done.set_result((How(how), value))
+                job.ended(How(how), value)
 
     async def ask(self, kind: bytes, body: bytes) -> tuple[How, int, bytes]:
         """Send a request and wait for its end. Raises EOFError when the way is cut meanwhile."""
         assert self._stream is not None
         number = next(self._numbers)
-        job = self._jobs[number] = _Job(asyncio.get_running_loop().create_future())
+        job = _Asked(asyncio.get_running_loop().create_future())
+        self._jobs[number] = job
         self._stream.write(Frames.pack(number, kind, body))
         ended = False
         try:
@@ -169,13 +251,25 @@ class Link:
             if not ended:
                 self._stream.write(Frames.pack(number, b"C"))
 
+    def converse(self, path: str) -> Conversation:
+        """Connect to a unix socket; whether it could be, the first `receive` tells."""
+        assert self._stream is not None
+        number = next(self._numbers)
+        say = self._stream.write
+
+        def close() -> None:
+            if self._jobs.pop(number, None) is not None:
+                say(Frames.pack(number, b"C"))
+
+        made = Conversation(path, lambda data: say(Frames.pack(number, b"S", data)), close)
+        self._jobs[number] = made
+        say(Frames.pack(number, b"O", os.fsencode(path)))
+        if not self.alive:
+            made.failed(EOFError())
+        return made
+
     def _ended(self, _: asyncio.Future[None]) -> None:
         if not self.hello.done():
             self.hello.set_exception(EOFError())
         for job in self._jobs.values():
-            self._fail(job, EOFError())
-
-    @staticmethod
-    def _fail(job: _Job, error: Exception) -> None:
-        if not job.done.done():
-            job.done.set_exception(error)
+            job.failed(EOFError())

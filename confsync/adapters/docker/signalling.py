@@ -28,12 +28,17 @@ _LOG_LAG = 0.3
 """Seconds within which the engine has what HAProxy wrote."""
 _SIGNAL = "SIGUSR2"
 _WEAKER = (
-    "without a master socket reloads go by signal, their proof is weaker ({proof}), and every change "
-    "needs one: start HAProxy with `-W -S PATH`, PATH being target.master_socket, best on a shared "
-    "volume"
+    "without a master socket reloads go by signal, and their proof is weaker ({proof}): start HAProxy "
+    "with `-W -S PATH`, PATH being target.master_socket, best on a shared volume"
 )
-_BY_STATS = "another worker answers on the stats socket"
-_BY_PROCESS = "the master has a new worker process, and no alert is in its log"
+_BY_STATS = _WEAKER.format(proof="another worker answers on the stats socket")
+_BY_PROCESS = _WEAKER.format(
+    proof="the master has a new worker process, and no alert is in its log"
+)
+_NO_WAY = (
+    "no socket of HAProxy answers, so every change is a reload: give it `stats socket PATH level "
+    "admin`, PATH being target.stats_socket"
+)
 
 
 class Signalling:
@@ -43,13 +48,14 @@ class Signalling:
         self,
         engine: Engine,
         inside: Inside,
+        masters: Masters,
         *,
         timeout: float,
         masked: Callable[[str], str],
     ) -> None:
         self._engine = engine
         self._inside = inside
-        self._masters = Masters(inside)
+        self._masters = masters
         self._timeout = timeout
         self._masked = masked
         self._reloading = asyncio.Lock()
@@ -58,9 +64,7 @@ class Signalling:
     async def observe(self, container: Container, seen: Observed) -> Observed:
         """Complete what the sockets tell, which is perhaps nothing, by the processes."""
         if seen.running:
-            return dataclasses.replace(
-                seen, notes=(*seen.notes, _WEAKER.format(proof=_BY_STATS)), master=False
-            )
+            return dataclasses.replace(seen, notes=(*seen.notes, _BY_STATS), master=False)
         processes = await self._engine.processes(container.id)
         master, worker = _family(processes)
         if master is None:
@@ -70,7 +74,7 @@ class Signalling:
             master_pid=master.pid,
             worker_pid=worker.pid if worker else 0,
             worker_started=round(time.time() - worker.age) if worker else 0.0,
-            notes=(*seen.notes, _WEAKER.format(proof=_BY_PROCESS)),
+            notes=(*seen.notes, _BY_PROCESS, _NO_WAY),
         )
 
     async def reload(

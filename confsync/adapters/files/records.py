@@ -43,6 +43,7 @@ def from_record(record: Record) -> dict[str, Any]:
         "promoted": dict(record.promoted),
         "worker_pid": record.worker_pid,
         "worker_started": record.worker_started,
+        "place": record.place,
         "version": record.version,
         "steps": [_from_step(s) for s in record.steps],
         "leftovers": [_plain(one) for one in record.leftovers],
@@ -59,6 +60,7 @@ def to_record(value: object) -> Record:
         promoted=_texts(found, "promoted"),
         worker_pid=_int(found, "worker_pid"),
         worker_started=_float(found, "worker_started"),
+        place=_str(found, "place") if "place" in found else "",
         version=_str(found, "version"),
         steps=tuple(_to_step(v) for v in _list(found, "steps")) if "steps" in found else (),
         leftovers=tuple(_to_leftover(v) for v in _list(found, "leftovers"))

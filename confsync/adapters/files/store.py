@@ -57,6 +57,8 @@ class Recovery:
 class FileStore:
     """A ConfigStore. Blocking, and for one caller at a time."""
 
+    near = True
+
     def __init__(self, options: StoreOptions) -> None:
         self._options = options
         self._journal = JournalFile(options.state)

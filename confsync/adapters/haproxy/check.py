@@ -54,13 +54,15 @@ class Checker:
             notes.append(candidate.unknown_start(main))
         return (*warnings, *map(self.masked, notes))
 
-    async def unfit(self, command: MasterCommand | None, version: str) -> str:
-        """Say why no program here could check for the running version; "" when one could."""
+    async def fitness(
+        self, command: MasterCommand | None, version: str
+    ) -> tuple[str, tuple[str, ...]]:
+        """Say why no program here could check for the running version ("": one could), and remarks."""
         try:
-            await self._program(command, version)
+            _, remarks = await self._program(command, version)
         except errors.CheckUnavailable as error:
-            return str(error)
-        return ""
+            return str(error), (str(error),)
+        return "", remarks
 
     async def _program(
         self, command: MasterCommand | None, version: str

@@ -108,23 +108,7 @@ class Socket:
             return (await self._rest(loop, sock, command)).decode("utf-8", "replace")
 
     async def _through(self, wire: Wire, command: str, timeout: float) -> str:  # noqa: ASYNC109
-        reply = await self._exchange(wire, command.encode() + b"\n", command, timeout)
-        return reply.decode("utf-8", "replace")
-
-    async def exchange(self, payload: bytes, shown: str, *, timeout: float) -> bytes:  # noqa: ASYNC109
-        """Send a whole conversation through the wire and return what comes; `shown`: for errors.
-
-        Raises as `ask` does.
-        """
-        assert self._wire is not None, "a local socket is talked to by session.py"
-        try:
-            return await self._exchange(self._wire, payload, shown, timeout)
-        except TimeoutError as error:
-            raise errors.TargetUnavailable(
-                f"{self.path} did not answer `{shown}` within {timeout:g} s"
-            ) from error
-
-    async def _exchange(self, wire: Wire, payload: bytes, shown: str, timeout: float) -> bytes:  # noqa: ASYNC109
+        payload = command.encode() + b"\n"
         try:
             reply = await wire.exchange(
                 self.path, payload, half_close=self._master, timeout=timeout
@@ -132,12 +116,12 @@ class Socket:
         except TimeoutError:  # an OSError as well
             raise
         except EOFError as error:
-            raise self.cut(shown) from error
+            raise self.cut(command) from error
         except OSError as error:
             raise self.explained(error) from error
         if len(reply) > REPLY_LIMIT:
-            raise self.too_long(shown)
-        return reply
+            raise self.too_long(command)
+        return reply.decode("utf-8", "replace")
 
     async def _rest(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, command: str

@@ -7,7 +7,7 @@ same connection, which stays with one worker. What is not confirmed is a doubt, 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from confsync import errors
@@ -31,11 +31,21 @@ class SocketRuntime:
     """One HAProxy's stats socket, for changes: one call at a time, none while a reload loads."""
 
     def __init__(
-        self, options: SocketOptions, *, wire: Wire | None = None, closed: bool = False
+        self,
+        options: SocketOptions,
+        *,
+        wire: Wire | None = None,
+        closed: bool = False,
+        astray: Callable[[Observed], str] = lambda _: "",
     ) -> None:
-        """`closed`: a checked server gets no traffic before its first check has passed."""
+        """`closed`: a checked server gets no traffic before its first check has passed.
+
+        `astray`: asked once a connection is there; says why it may lead to another HAProxy than the
+        one that was observed ("" when it does not).
+        """
         self._options = options
         self._wire = wire
+        self._astray = astray
         self._closed = closed
         self._worker = Observed(running=False)
         self._capabilities: Capabilities | None = None
@@ -184,7 +194,9 @@ class SocketRuntime:
                 "a reload of HAProxy is under way" if before.loading else "HAProxy does not run"
             )
         path = self._options.stats_socket
-        async with session.begin(path, before.worker_pid, wire=self._wire) as talk:
+        async with session.begin(path, before, wire=self._wire) as talk:
+            if why := self._astray(before):
+                raise session.OtherWorker(why)
             yield talk
 
     def _config(self) -> str:

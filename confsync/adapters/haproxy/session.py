@@ -2,26 +2,31 @@
 
 In a `prompt` session HAProxy ends each answer with a prompt, so that answers cannot be taken for one
 another; `;` chains have no such mark (2.6 leaves out the empty line after some, measured), and 3.2
-refuses a long one as a whole. A connection stays with the worker that took it: what `begin` was told
-of the worker holds for all that is asked after it. Behind a wire each exchange is a connection of its
-own, so that each asks the pid anew.
+refuses a long one as a whole. A connection stays with the worker that took it, here and behind a
+wire: what `begin` was told of the worker holds for all that is asked after it.
 Source: management.txt 9.3, `prompt`; tried on 2.6, 2.8, 3.0 and 3.2.
 """
 
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator
-from typing import Protocol, Self
+from typing import Protocol
 
 from confsync import errors
 from confsync.adapters.haproxy import cli, show
-from confsync.ports import Wire
+from confsync.domain.running import Observed
+from confsync.ports import Conversation, Wire
 
 _PROMPT = b"\n> "
 _MOST_BYTES = 64_000
 """Bytes sent before answers are read: HAProxy stops reading when nobody takes its answers."""
 _MOST_COMMANDS = 1_000
+_OPENING = 10.0
+"""Seconds that a wire may take to be there."""
+_CLOCKS = 2.0
+"""Seconds by which two looks at a worker's start may differ."""
 
 
 class OtherWorker(errors.TargetUnavailable):
@@ -41,37 +46,74 @@ class Session(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def begin(path: str, pid: int, *, wire: Wire | None = None) -> AsyncIterator[Session]:
-    """Begin a conversation with the worker `pid` (0: whoever answers).
+async def begin(path: str, before: Observed, *, wire: Wire | None = None) -> AsyncIterator[Session]:
+    """Begin a conversation with the worker that was observed.
 
     Raises OtherWorker also when that worker is about to end; and what cli.Socket.ask raises.
     """
-    if wire is not None:
-        yield await _Wired(cli.Socket(path, wire=wire), pid).begun()
-        return
-    with cli.unix_socket(path) as sock:
-        yield await _Local(cli.Socket(path), sock).begun(pid)
+    stats = cli.Socket(path, wire=wire)
+    line = await (_reached(stats, wire) if wire is not None else _local(stats))
+    with contextlib.closing(line):
+        talk = _Talk(stats, line)
+        _, answer = await talk.ask("prompt", "show info")
+        talk.info = _of(answer, before, path)
+        yield talk
 
 
 class _Local:
+    """A connection to a socket of this host."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._loop = asyncio.get_running_loop()
+
+    async def send(self, data: bytes) -> None:
+        try:
+            await self._loop.sock_sendall(self._socket, data)
+        except OSError as error:
+            raise EOFError from error
+
+    async def receive(self) -> bytes:
+        try:
+            return await self._loop.sock_recv(self._socket, 1 << 18)
+        except OSError as error:
+            raise EOFError from error
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+async def _local(stats: cli.Socket) -> Conversation:
+    sock = cli.unix_socket(stats.path)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, stats.path)
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, OSError):
+            raise stats.explained(error) from error
+        raise
+    return _Local(sock)
+
+
+async def _reached(stats: cli.Socket, wire: Wire) -> Conversation:
+    try:
+        async with asyncio.timeout(_OPENING):
+            return await wire.connect(stats.path)
+    except TimeoutError as error:  # an OSError as well
+        raise errors.TargetUnavailable(f"no way to {stats.path} opens") from error
+    except OSError as error:
+        raise stats.explained(error) from error
+
+
+class _Talk:
     """One connection, kept for the whole conversation."""
 
     info: show.Info
 
-    def __init__(self, stats: cli.Socket, sock: socket.socket) -> None:
-        sock.setblocking(False)
+    def __init__(self, stats: cli.Socket, line: Conversation) -> None:
         self._stats = stats
-        self._socket = sock
-
-    async def begun(self, pid: int) -> Self:
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.sock_connect(self._socket, self._stats.path)
-        except OSError as error:
-            raise self._stats.explained(error) from error
-        _, answer = await self.ask("prompt", "show info")
-        self.info = _of(answer, pid, self._stats.path)
-        return self
+        self._line = line
 
     async def ask(self, *commands: str, timeout: float = 5.0) -> tuple[str, ...]:  # noqa: ASYNC109
         found: list[str] = []
@@ -86,62 +128,35 @@ class _Local:
         return tuple(found)
 
     async def _ask(self, commands: tuple[str, ...]) -> list[str]:
-        loop = asyncio.get_running_loop()
         answer = bytearray()
         ended = seen = 0
         try:
-            await loop.sock_sendall(self._socket, _said(commands))
+            await self._line.send(_said(commands))
             while ended < len(commands) or not answer.endswith(_PROMPT):
-                if not (piece := await loop.sock_recv(self._socket, 1 << 18)):
+                if not (piece := await self._line.receive()):
                     raise self._stats.cut(_shown(commands))
                 answer += piece
                 if len(answer) > cli.REPLY_LIMIT:
                     raise self._stats.too_long(_shown(commands))
                 ended += answer.count(_PROMPT, max(seen - len(_PROMPT) + 1, 0))
                 seen = len(answer)
-        except OSError as error:
+        except EOFError as error:
             raise self._stats.cut(_shown(commands)) from error
+        except OSError as error:  # of a wire: nothing was sent
+            raise self._stats.explained(error) from error
         return _answers(bytes(answer), commands, self._stats.path)
 
 
-class _Wired:
-    """An exchange for each question."""
-
-    info: show.Info
-
-    def __init__(self, stats: cli.Socket, pid: int) -> None:
-        self._stats = stats
-        self._pid = pid
-
-    async def begun(self) -> Self:
-        (answer,) = await self._exchange(("show info",), 5.0)
-        self.info = _of(answer, self._pid, self._stats.path)
-        self._pid = self.info.pid
-        return self
-
-    async def ask(self, *commands: str, timeout: float = 5.0) -> tuple[str, ...]:  # noqa: ASYNC109
-        found: list[str] = []
-        for part in _parts(commands):
-            info, *answers = await self._exchange(("show info", *part), timeout)
-            now = show.info(info)
-            if now is None or now.pid != self._pid:
-                raise cli.NoReply(f"{self._stats.path}: another worker answered meanwhile")
-            found += answers
-        return tuple(found)
-
-    async def _exchange(self, commands: tuple[str, ...], timeout: float) -> list[str]:  # noqa: ASYNC109
-        said = _said(("prompt", *commands, "quit"))
-        answer = await self._stats.exchange(said, _shown(commands), timeout=timeout)
-        return _answers(answer, ("prompt", *commands), self._stats.path)[1:]
-
-
-def _of(answer: str, pid: int, path: str) -> show.Info:
+def _of(answer: str, before: Observed, path: str) -> show.Info:
     info = show.info(answer)
     if info is None:
         raise errors.TargetUnavailable(f"{path} does not answer `show info` as HAProxy does")
-    if pid and info.pid != pid:
-        raise OtherWorker(f"worker {info.pid} answers, and not {pid}")
-    if pid and info.stopping:
+    if info.pid != before.worker_pid:
+        raise OtherWorker(f"worker {info.pid} answers, and not {before.worker_pid}")
+    started = info.started or time.time() - info.uptime
+    if abs(started - before.worker_started) > _CLOCKS:
+        raise OtherWorker(f"another worker {info.pid} answers than the one that was looked at")
+    if info.stopping:
         raise OtherWorker(f"worker {info.pid} is about to end")
     return info
 

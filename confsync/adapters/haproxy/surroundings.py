@@ -5,14 +5,15 @@ can inherit from another file.
 """
 
 import asyncio
+import dataclasses
 import os
-import posixpath
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from stat import S_ISREG
 
 from confsync.adapters.haproxy import check
-from confsync.core.haproxy import candidate, named, text
+from confsync.core import surrounding
+from confsync.core.haproxy import candidate
 from confsync.core.haproxy.command import MasterCommand
 from confsync.core.planning import Surroundings
 from confsync.domain.rendered import RenderedConfig, digest
@@ -52,34 +53,23 @@ class Surveyor:
     def _around(
         self, main: str, config: RenderedConfig, command: MasterCommand | None
     ) -> Surroundings | None:
-        rendered = {f.destination: f.text for f in config.files}
         try:
             if command is None:
-                return self._alone(main, rendered)
-            paths = candidate.loaded(main, command, self._disk)
-            by_path = {p: next((d for d in rendered if self._disk.same(d, p)), p) for p in paths}
-            beside = {
-                name: self._text(path) for path, name in by_path.items() if name not in rendered
-            }
-            texts = tuple(rendered.get(n, beside.get(n, "")) for n in by_path.values())
-            known = {*by_path.values(), *rendered, *(f.seen_as for f in config.files)}
-            files = {}
-            for path in named.paths(texts):
-                full = posixpath.normpath(posixpath.join(command.directory or "/", path))
-                if full not in known and (found := self._digest(full)) is not None:
-                    files[full] = found
+                own = config.get(main)
+                text = self._text(main) if own is None else own.text
+                return Surroundings() if surrounding.inherits_nothing(text) else None
+            disk = dataclasses.replace(self._disk, read=self._text)
+            found = surrounding.loads(main, main, config, command, disk)
         except OSError:
             return None  # what cannot be read may say anything
-        return Surroundings(configs=tuple(by_path.values()), texts=beside, named=files)
-
-    def _alone(self, main: str, rendered: dict[str, str]) -> Surroundings | None:
-        own = rendered.get(main)
-        for section in text.sections(self._text(main) if own is None else own):
-            if section.keyword == "defaults":
-                return Surroundings()
-            if section.keyword in text.PROXY_KEYWORDS:
-                return None
-        return Surroundings()
+        if found is None:
+            return None
+        digests = {path: self._digest(path) for path in found.named}
+        return Surroundings(
+            configs=found.configs,
+            texts=found.texts,
+            named={path: known for path, known in digests.items() if known is not None},
+        )
 
     def _text(self, path: str) -> str:
         found = os.stat(path)  # noqa: PTH116

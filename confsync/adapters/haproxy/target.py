@@ -52,7 +52,7 @@ class SocketTarget:
         self._checks = masked is None
         self._compared = ""
         """The running version that a program for the check was last looked for."""
-        self._unfit_note = ""
+        self._fitness: tuple[str, tuple[str, ...]] = "", ()
         self._find_master = master_pid
         self._reloading = asyncio.Lock()
         self._unproven = False
@@ -75,20 +75,22 @@ class SocketTarget:
             await asyncio.sleep(_POLL)
         self._waited = True
         observed = self._observer.observed(look)
-        if note := await self._unfit(observed):
-            observed = dataclasses.replace(observed, notes=(*observed.notes, note))
+        unfit, remarks = await self._fit(observed)
+        if remarks:
+            notes = (*observed.notes, *remarks)
+            observed = dataclasses.replace(observed, unfit=unfit, notes=notes)
         self._recent = (time.monotonic(), observed)
         return observed
 
-    async def _unfit(self, observed: Observed) -> str:
+    async def _fit(self, observed: Observed) -> tuple[str, tuple[str, ...]]:
         """Tell at once, not at the first change, that no program here checks for what runs."""
         version = observed.version
-        if self._checks and version and (self._compared != version or self._unfit_note):
+        if self._checks and version and (self._compared != version or self._fitness[0]):
             self._compared = version
             pid = await self._master_pid() if observed.running or self._find_master else 0
             command = process.read(pid) if pid else None
-            self._unfit_note = await self._checker.unfit(command, version)
-        return self._unfit_note if version else ""
+            self._fitness = await self._checker.fitness(command, version)
+        return self._fitness if version else ("", ())
 
     async def check(self, main: str, staged: Staged | None) -> tuple[str, ...]:
         """Have `haproxy -c` check the set; see ports.Target, check.py and listening.py.

@@ -5,6 +5,7 @@ import pytest
 
 from confsync import faults
 from tests.integration.agent.conftest import Site
+from tests.support.agent import LIVE
 from tests.support.process import wait_until
 
 pytestmark = pytest.mark.parametrize("haproxy_version", ["2.6"], indirect=True)
@@ -28,7 +29,7 @@ def test_a_killed_agent_converges(site: Site, point: str) -> None:
         reloads = site.haproxy.reloads()
         site.agent.start()
         site.agent.wait(
-            lambda line: line["event"] in {"cycle: reloaded", "cycle: in step"},
+            lambda line: line["event"] in {*LIVE, "cycle: in step"},
             "convergence",
             since=mark,
         )

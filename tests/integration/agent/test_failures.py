@@ -72,7 +72,7 @@ def failing(site: Site, error: str, code: int, stage: str) -> None:
         site.drop("extra-1")
         site.agent.wait_cycle("in step", since=mark)
         added = site.add()
-        site.agent.wait_cycle("reloaded", since=mark)
+        site.agent.wait_live(since=mark)
         load.wait_server(added)
         report = load.stop()
     assert report.failed_as == {}
@@ -98,7 +98,7 @@ def test_a_template_that_fails_for_a_service_costs_that_service(site: Site) -> N
     line = agent.wait(lambda one: one["event"] == "problem", "the problem", since=mark)
     assert (line["service"], line["line"]) == ("extra", 15)
     added = site.add()
-    agent.wait_cycle("reloaded", since=mark)
+    agent.wait_live(since=mark)
     with site.load(seconds=30, streams=0) as load:
         load.wait_server(added)
 
@@ -122,7 +122,7 @@ def test_a_failing_template_is_refused_and_the_old_one_stays(site: Site) -> None
     assert site.haproxy.cfg.read_text() == before
     mark = agent.mark()
     site.add()
-    agent.wait_cycle("reloaded", since=mark)
+    agent.wait_live(since=mark)
     source.write_text(CUSTOM + "# another word\n")
     agent.hup()
     agent.wait_cycle("written", since=mark)
@@ -172,7 +172,7 @@ def stuck(site: Site, words: str, *, at_once: int = 73) -> None:
 
 
 def recovered(site: Site) -> None:
-    site.agent.wait_cycle("reloaded", since=site.agent.mark())
+    site.agent.wait_live(since=site.agent.mark())
     site.agrees()
 
 

@@ -16,7 +16,7 @@ def test_a_restart_with_nothing_changed_reloads_nothing(site: Site) -> None:
     site.up()
     mark = site.agent.mark()
     site.add()
-    site.agent.wait_cycle("reloaded", since=mark)
+    site.agent.wait_live(since=mark)
     reloads, stat = site.haproxy.reloads(), site.haproxy.cfg.stat()
     for kill in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
         site.agent.process.signal(kill)
@@ -60,12 +60,12 @@ def test_hup_takes_good_settings_and_keeps_the_old_when_wrong(site: Site) -> Non
     assert "bogus" in line["detail"]
     mark = site.agent.mark()
     site.add()
-    site.agent.wait_cycle("reloaded", since=mark)
+    site.agent.wait_live(since=mark)
     mark = site.agent.mark()
     text = site.agent.file.read_text().replace("[reload]\nfirst = -1\nbogus = 2\n", QUICK)
     site.agent.file.write_text(text.replace('log = ""\n', 'log = ""\ndomain = "example.org"\n'))
     site.agent.hup()
-    site.agent.wait_cycle("reloaded", since=mark)
+    site.agent.wait_live(since=mark)
     assert "web.example.org web" in (site.haproxy.etc / "hosts.map").read_text()
     assert site.agent.process.running
     mark = site.agent.mark()
@@ -106,7 +106,7 @@ def test_status_pause_and_resume(site: Site) -> None:
     assert site.haproxy.cfg.read_text() == before
     mark = site.agent.mark()
     assert site.agent.run("resume").returncode == 0
-    site.agent.wait_cycle("reloaded", since=mark)
+    site.agent.wait_live(since=mark)
     site.agrees()
 
 

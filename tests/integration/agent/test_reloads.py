@@ -4,13 +4,14 @@ import pytest
 
 from confsync.adapters.files.templates import TemplateFiles, TemplateOptions
 from tests.conftest import Soak
-from tests.integration.agent.conftest import Site
+from tests.integration.agent.conftest import RELOADS, Site
 from tests.support import machine
 from tests.support.figures import Figures
 
 
 def test_changes_from_consul_lose_nothing(site: Site, soak: Soak, figures: Figures) -> None:
     changes = soak.n(8, 100)
+    site.agent = site.agent_with(extra=RELOADS)
     kept = [site.add(), site.add()]
     site.up()
     with site.load(keepalive=4, close=4, streams=2, seconds=800) as load:
@@ -61,6 +62,7 @@ def test_control_the_same_load_counts_failures_without_the_option(
         f'language = "map"\n[template.vars]\ndomain = ""\n'
         f'[[template]]\nsource = "builtin:503.http"\ndestination = "{etc}/503.http"\n'
         'language = "plain"\n',
+        extra=RELOADS,
     )
     site.add()
     site.up()

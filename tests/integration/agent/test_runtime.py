@@ -1,7 +1,7 @@
 """Servers come, go and change weight without a reload: real Consul, exact counts, every version."""
 
 from tests.conftest import Soak
-from tests.integration.agent.conftest import RUNTIME, Site
+from tests.integration.agent.conftest import Site
 from tests.support.figures import Figures
 from tests.support.process import wait_until
 
@@ -21,7 +21,7 @@ def written(site: Site) -> set[str]:
 
 def test_server_changes_need_no_reload(site: Site, soak: Soak, figures: Figures) -> None:
     rounds = soak.n(4, 100)
-    agent = site.agent = site.agent_with(extra=RUNTIME)
+    agent = site.agent
     kept = [site.add(), site.add(), site.add(), site.add()]
     site.up()
     reloads = site.haproxy.reloads()
@@ -70,7 +70,7 @@ def test_server_changes_need_no_reload(site: Site, soak: Soak, figures: Figures)
 
 
 def test_a_new_service_is_a_reload_and_says_why(site: Site) -> None:
-    agent = site.agent = site.agent_with(extra=RUNTIME)
+    agent = site.agent
     site.add()
     site.up()
     before = site.haproxy.reloads()

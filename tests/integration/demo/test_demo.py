@@ -127,7 +127,7 @@ def test_with_consul_everything_is_played(tmp_short: Path) -> None:
     assert figure("registry changes", said) == 25
     assert figure("requests", said) > 1000
     assert figure("failed requests", said) == 0
-    assert figure("HAProxy reloads", said) >= 7
+    assert 3 <= figure("HAProxy reloads", said) <= 8  # for services; servers need none
     assert re.search(r"versions .*HAProxy \d.*Consul \d", said), said
 
 
@@ -140,7 +140,7 @@ def test_with_the_file_source_and_a_short_time(tmp_short: Path) -> None:
     assert figure("left out", said) > 0
     assert figure("requests", said) > 500
     assert figure("failed requests", said) == 0
-    assert figure("HAProxy reloads", said) >= 3
+    assert figure("HAProxy reloads", said) >= 1
 
 
 def accessible_python(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:

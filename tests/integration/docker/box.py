@@ -11,6 +11,7 @@ from confsync.adapters.docker.bridge import Bridge
 from confsync.adapters.docker.container import ONE_OFF, Container
 from confsync.adapters.docker.engine import Engine
 from confsync.adapters.docker.inside import Inside
+from confsync.adapters.docker.master import Masters
 from confsync.adapters.docker.options import DockerOptions
 from tests.support import machine
 from tests.support.containers import docker
@@ -111,6 +112,7 @@ class Hands:
         self.engine = Engine(DockerOptions(container=box.name))
         self.bridge = Bridge(self.engine)
         self.inside = Inside(self.engine, self.bridge if bridged else None)
+        self.masters = Masters(self.inside)
         self._box = box
 
     async def container(self) -> Container:

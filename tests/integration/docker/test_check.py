@@ -17,7 +17,7 @@ from confsync.adapters.haproxy.options import SocketOptions
 from confsync.core import placement
 from confsync.domain.rendered import RenderedConfig, RenderedFile
 from confsync.ports import Staged
-from confsync.settings.model import DockerTarget
+from confsync.settings.model import DockerTarget, Runtime
 from confsync.wiring import containers
 from tests.integration.docker.box import CONFIG, ETC, MAIN, Box, Hands, hands
 from tests.support.containers import docker
@@ -58,7 +58,8 @@ class Shared:
 
     def checker(self, hand: Hands, **options: object) -> Checker:
         base = CheckOptions(placement=self.place)
-        return Checker(dataclasses.replace(base, **options), hand.inside)  # type: ignore[arg-type]
+        changed = dataclasses.replace(base, **options)  # type: ignore[arg-type]
+        return Checker(changed, hand.inside, hand.masters)
 
     async def check(
         self, hand: Hands, staged: Staged | None, *, master: int = 0, checker: Checker | None = None
@@ -304,15 +305,16 @@ async def test_a_start_tells_that_the_folder_is_another_one(fresh: Shared, tmp_p
     box.wait()
     state = tmp_path / "state"
     chosen = DockerTarget(type="docker", container=box.name, directory=ETC, config=fresh.main)
-    target, _ = containers.made(
+    target = containers.made(
         chosen,
         SocketOptions(
             config=fresh.main, master_socket="/tmp/master.sock", stats_socket="/tmp/admin.sock"
         ),
+        Runtime(),
         fresh.place,
         FileStore(StoreOptions(state=state, main=fresh.main, destinations=(fresh.main,))),
         StateDirectory(state),
-    )
+    ).target
     try:
         seen = await target.observe()
         assert seen.master

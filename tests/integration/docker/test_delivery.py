@@ -128,7 +128,10 @@ async def test_files_are_checked_inside_then_renamed_into_place_with_their_owner
     assert site.box.files() == [".haproxy.cfg.confsync", ".hosts.map.confsync", "haproxy.cfg"]
     container = await site.hand.container()
     checker = Checker(
-        CheckOptions(placement=site.place), site.hand.inside, staged_inside=store.staged_inside
+        CheckOptions(placement=site.place),
+        site.hand.inside,
+        site.hand.masters,
+        staged_inside=store.staged_inside,
     )
     assert await checker.check(container, site.main, staged) == ()
     assert ".haproxy.cfg.check.confsync" not in site.box.files()
@@ -153,7 +156,10 @@ async def test_what_is_refused_is_gone_inside_too(one: Site) -> None:
     await one.read()
     staged = await asyncio.to_thread(one.store.stage, one.config(f"{CONFIG} wibble\n"), (one.main,))
     checker = Checker(
-        CheckOptions(placement=one.place), one.hand.inside, staged_inside=one.store.staged_inside
+        CheckOptions(placement=one.place),
+        one.hand.inside,
+        one.hand.masters,
+        staged_inside=one.store.staged_inside,
     )
     container = await one.hand.container()
     with pytest.raises(errors.CheckRejected, match=f"{MAIN}:10: unknown keyword 'wibble'"):
@@ -235,7 +241,10 @@ async def test_a_container_made_anew_is_given_its_files_again(one: Site) -> None
 async def test_a_container_that_does_not_run_is_written_to_and_starts_with_it(one: Site) -> None:
     one.box.create()
     checker = Checker(
-        CheckOptions(placement=one.place), one.hand.inside, staged_inside=one.store.staged_inside
+        CheckOptions(placement=one.place),
+        one.hand.inside,
+        one.hand.masters,
+        staged_inside=one.store.staged_inside,
     )
     container = await one.hand.container()
     text = f"{CONFIG}    use_backend %[path,map({MAP},n)]\nbackend n\n"

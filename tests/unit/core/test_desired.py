@@ -1,5 +1,6 @@
 import inspect
 import random
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from confsync.core import naming
-from confsync.core.desired import REMEMBERED, desired
+from confsync.core.desired import REMEMBERED, Memo, desired
 from confsync.domain.catalog import Catalog, Instance, Service, Status
 
 PASSING = frozenset({Status.PASSING})
@@ -425,3 +426,50 @@ def test_whatever_is_registered_what_comes_out_is_typed(found: Any, seed: Any) -
     again, ids_again = desired(Catalog(services=tuple(services)), statuses=PASSING)
     if all(len({(i.id, i.node) for i in s.instances}) == len(s.instances) for s in services):
         assert (again, ids_again) == (lb, ids)
+
+
+@given(st.lists(CATALOGS, min_size=2, max_size=4), st.integers())
+def test_what_is_typed_anew_is_all_that_changed_and_nothing_comes_out_otherwise(
+    catalogs: Any, seed: Any
+) -> None:
+    memo, chance = Memo(), random.Random(seed)
+    kept: dict[str, Service] = {}
+    ids: dict[str, int] = {}
+    for found in catalogs:
+        # Some services stay as they were, so that there is something to remember.
+        for service in found.services:
+            if service.name not in kept or chance.random() < 0.5:
+                kept[service.name] = service
+        shown = Catalog(services=tuple(s for _, s in sorted(kept.items())))
+        plain = desired(shown, statuses=PASSING, ids=ids)
+        assert desired(shown, statuses=PASSING, ids=ids, memo=memo) == plain
+        ids = plain[1]
+
+
+def test_one_changed_service_of_many_is_typed_alone() -> None:
+    memo = Memo()
+    services = [
+        Service(name=f"s{n}", instances=(instance(f"i{n}", f"10.0.0.{n}"),)) for n in range(9)
+    ]
+    desired(Catalog(services=tuple(services)), statuses=PASSING, memo=memo)
+    assert memo.typed == 9
+    services[4] = replace(services[4], instances=(instance("new", "10.0.1.1"),))
+    equal = [replace(s) for s in services]  # the registry was read anew
+    desired(Catalog(services=tuple(equal)), statuses=PASSING, memo=memo)
+    assert memo.typed == 1
+    # A newer index alone may tell which of two registrations counts.
+    newer = replace(services[0], instances=(replace(services[0].instances[0], modify_index=99),))
+    desired(Catalog(services=(newer, *services[1:])), statuses=PASSING, memo=memo)
+    assert memo.typed == 1
+    desired(Catalog(services=(newer, *services[1:])), statuses=frozenset(), memo=memo)
+    assert memo.typed == 9
+
+
+def test_a_service_that_comes_beside_a_remembered_one_is_a_ghost_of_it_all_the_same() -> None:
+    memo = Memo()
+    first = Service(name="a", instances=(instance("i"),))
+    desired(Catalog(services=(first,)), statuses=PASSING, memo=memo)
+    both = Catalog(services=(first, replace(first, name="b")))
+    assert desired(both, statuses=PASSING, memo=memo) == desired(both, statuses=PASSING)
+    assert memo.typed == 1
+    assert len(desired(both, statuses=PASSING, memo=memo)[0].problems) == 2

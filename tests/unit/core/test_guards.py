@@ -1,5 +1,6 @@
 """The guard as a table of catalogs over time."""
 
+import random
 import string
 from dataclasses import replace
 
@@ -379,6 +380,31 @@ def test_no_history_loses_more_than_allowed_in_one_step(
             ended = any(why.startswith((f"{old.name}:", "registry:")) for why in verdict.ended)
             assert lost < LIMITS.least or lost <= LIMITS.share * len(old.instances) or ended
         assert judge(memory, seen, now).catalog == verdict.catalog
+
+
+@given(
+    st.lists(st.tuples(counts, st.floats(-5, 30), st.booleans()), min_size=1, max_size=8),
+    st.randoms(),
+)
+def test_a_service_that_is_the_same_object_is_judged_like_an_equal_one(
+    steps: list[tuple[dict[str, int], float, bool]], chance: random.Random
+) -> None:
+    same, equal, now = Memory(), Memory(), 100.0
+    known: dict[str, Service] = {}
+    for sizes, wait, fell in steps:
+        now += wait
+        for name, size in sizes.items():
+            if name not in known or chance.random() < 0.5:
+                known[name] = service(size, name)
+        seen = catalog(*(known[name] for name in sizes), fell=fell)
+        verdict = judge(same, seen, now)
+        assert verdict == judge(equal, catalog(*map(replace, seen.services), fell=fell), now)
+        same = equal = verdict.memory
+        equal = replace(
+            equal,
+            passed=catalog(*map(replace, equal.passed.services)),
+            seen={n: tuple((at, replace(s)) for at, s in h) for n, h in equal.seen.items()},
+        )
 
 
 def test_half_is_back_and_nothing_is_not() -> None:

@@ -178,6 +178,7 @@ def test_the_record_is_believed_while_its_worker_runs() -> None:
         None,
         Record(files={MAIN: "d"}, worker_pid=8, worker_started=100),
         Record(files={MAIN: "d"}, worker_pid=7, worker_started=103),
+        Record(files={MAIN: "d"}, worker_pid=7, worker_started=100, place="another container"),
         Record(worker_pid=7, worker_started=100),
     ],
 )

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from confsync.core import planning
 from confsync.core.planning import Loaded
+from confsync.domain.catalog import Status
 from confsync.domain.change import NoChange, ReloadPlan, RuntimePlan, WritePlan
 from confsync.domain.rendered import RenderedConfig, RenderedFile
 from confsync.domain.running import Capabilities, Record
 from tests.fakes.haproxy import HAProxy, Refused
-from tests.fakes.runtime import MAIN, MAP, NEW, OLD
+from tests.fakes.runtime import MAIN, MAP, NEW, OLD, balancer
 
 OPTIONS = (
     "balance leastconn",
@@ -122,6 +123,19 @@ def changed(r: Random, config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def absent(r: Random, config: dict[str, Any]) -> dict[str, dict[str, Status]]:
+    """What the registry says of some that it does not serve: by their place, as confsync does."""
+    words = (Status.MAINTENANCE, Status.MAINTENANCE, Status.CRITICAL)
+    return {
+        f"b{n}": {
+            f"10.0.0.{at}:80": r.choice(words)
+            for at in some(r, range(1, 6), 4)
+            if all(one["at"] != at for one in backend["servers"])
+        }
+        for n, backend in config["backends"].items()
+    }
+
+
 def text(config: dict[str, Any]) -> str:
     found = ["global", "    maxconn 10", "defaults", "    mode http"]
     found += [f"    {OPTIONS[n]}" for n in config["defaults"]]
@@ -168,6 +182,7 @@ class World:
         running = load(first, capabilities)
         assert running is not None
         self.running = running
+        self.absent: dict[str, dict[str, Status]] = {}
         self.disk = {f.destination: f.text for f in first.files}
         self.record = self.reloaded(first)
 
@@ -180,7 +195,14 @@ class World:
         loaded = Loaded(
             files=known.files, texts=known.text, steps=known.steps, leftovers=known.leftovers
         )
-        return planning.plan(target, self.disk, loaded, main=MAIN, capabilities=self.capabilities)
+        return planning.plan(
+            target,
+            self.disk,
+            loaded,
+            main=MAIN,
+            balancer=balancer(self.absent),
+            capabilities=self.capabilities,
+        )
 
     def turn(self, target: RenderedConfig, *, reload: bool) -> str:
         """Plan, apply, and see that it holds what it promises. `reload`: carry a reload out too."""
@@ -266,6 +288,7 @@ def test_plans_bring_what_runs_to_what_should_be(soak: Any, figures: Any) -> Non
         assert world.plan(files(config)) == NoChange()
         for _ in range(r.randint(1, 5)):
             following = changed(r, config)
+            world.absent = absent(r, following)
             if world.record.leftovers and r.random() < 0.3:
                 one = world.record.leftovers[0]
                 world.running.delete(one.backend, one.server)

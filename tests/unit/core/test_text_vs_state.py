@@ -600,6 +600,27 @@ def test_a_drained_server_that_the_registry_loses_is_taken_out_at_once() -> None
         assert between(backend(X), backend(X), leftovers=(other,)) == NoChange()
 
 
+def test_a_drained_server_that_is_back_is_not_taken_out_again() -> None:
+    """The registry has no word for its absence, like for that of one that it lost."""
+    kept = Leftover(
+        backend="b",
+        server="y",
+        address="10.0.0.2",
+        port=80,
+        server_id=70002,
+        state=Admin.DRAIN,
+        cause="maintenance",
+        delete=True,
+    )
+    plan = between(backend(X), backend(X, Y), leftovers=(kept,))
+    (step,) = steps(plan)
+    assert isinstance(step, AddServer)
+    assert step.again
+    # Nor one that only a reload can bring back.
+    plan = between(backend(X), backend(X, Y.replace("\n", " rise 9\n")), leftovers=(kept,))
+    assert steps(plan) == ()
+
+
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [

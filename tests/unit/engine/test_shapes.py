@@ -1,6 +1,8 @@
 """Which structures need no check before a change at runtime."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from confsync.domain.rendered import RenderedConfig, RenderedFile
 from confsync.engine.shapes import Shapes
@@ -88,3 +90,37 @@ def test_old_structures_are_forgotten() -> None:
         shapes.passed(config(HEAD.replace("10", str(number))), ("main",))
     assert not shapes.knows(config(HEAD.replace("10", "1")), ("main",))
     assert shapes.knows(config(HEAD.replace("10", "39")), ("main",))
+
+
+SERVERS = st.lists(
+    st.sampled_from(
+        ["a 10.0.0.1:80 id 7", "b 10.0.0.2:81 id 8 check", "c 10.0.0.3:82 weight 2", "d web:80"]
+    ),
+    max_size=3,
+    unique=True,
+)
+SECTIONS = st.builds(
+    lambda name, balance, servers: (
+        f"backend {name}\n    balance {balance}\n" + "".join(f"    server {s}\n" for s in servers)
+    ),
+    st.sampled_from(["web", "api", "x"]),
+    st.sampled_from(["roundrobin", "source"]),
+    SERVERS,
+)
+TEXTS = st.lists(SECTIONS, max_size=4).map(lambda found: HEAD + "".join(found))
+
+
+@given(st.lists(st.tuples(TEXTS, st.booleans()), min_size=2, max_size=6))
+def test_what_was_cut_before_makes_no_difference(steps: list[tuple[str, bool]]) -> None:
+    long_lived = Shapes()
+    passed: list[str] = []
+    for content, passes in steps:
+        fresh = Shapes()
+        for each in passed:
+            fresh.passed(config(each), ("main",))
+        assert long_lived.knows(config(content), ("main",)) == fresh.knows(
+            config(content), ("main",)
+        )
+        if passes:
+            long_lived.passed(config(content), ("main",))
+            passed.append(content)

@@ -11,7 +11,13 @@ from confsync.domain.rendered import digest
 from confsync.domain.status import CycleReport, Outcome, Stage
 from confsync.engine.auditing import Options as Upkeep
 from confsync.engine.cycle import Cycle, Options, Turn
-from confsync.errors import ReloadFailed, StateError, TargetUnavailable, WriteError
+from confsync.errors import (
+    CheckUnavailable,
+    ReloadFailed,
+    StateError,
+    TargetUnavailable,
+    WriteError,
+)
 from tests.fakes import world
 from tests.fakes.socket import Killed, Socket
 from tests.fakes.world import MAIN, catalog
@@ -112,6 +118,15 @@ async def test_what_cannot_be_written_is_not_sent(here: World) -> None:
     assert here.socket.sent == []
     here.store.promote_error = None
     assert (await here.swift(catalog(web=4, api=2))).outcome is Outcome.APPLIED
+
+
+async def test_nothing_is_sent_where_no_program_can_check_for_what_runs(here: World) -> None:
+    before = here.store.disk[MAIN]
+    here.haproxy.unfit = "HAProxy 3 runs, but haproxy is 2"
+    here.haproxy.check_error = CheckUnavailable(here.haproxy.unfit)
+    report = await here.turn(catalog(web=4, api=2))
+    assert (report.exit_code, report.failed_stage) == (69, Stage.CHECK)
+    assert (here.socket.sent, here.store.disk[MAIN]) == ([], before)
 
 
 async def test_a_new_structure_is_checked_before_and_a_refused_one_never_sent(here: World) -> None:

@@ -33,6 +33,8 @@ class FakeEngine:
         self.answers: dict[str, tuple[int, bytes] | Exception] = {}
         self.one_offs: list[dict[str, Any]] = []
         self.gone = False
+        self.changed = 5
+        """When the files changed (unix seconds), as `stat` says."""
 
     # As the engine
 
@@ -126,6 +128,8 @@ class FakeEngine:
                 return 0, b""
             case ["mkdir", *_]:
                 return 0, b""
+            case ["sh", "-c", script, "sh", *paths] if "stat -L" in script:
+                return 0, "".join(self._told(path) for path in paths).encode()
             case ["sh", "-c", script, "sh", *pairs] if "mv -f" in script:
                 for old, new in zip(pairs[::2], pairs[1::2], strict=True):
                     if old not in self.files:
@@ -133,6 +137,13 @@ class FakeEngine:
                     self.files[new] = self.files.pop(old)
                 return 0, b""
         raise AssertionError(argv)
+
+    def _told(self, path: str) -> str:
+        """Say of a file, or of a folder and its files, what `stat` would."""
+        if (file := self.files.get(path)) is not None:
+            return f"{len(file.data)} 7 {self.changed} {self.changed} {path}\n"
+        names = [p for p in self.files if posixpath.dirname(p) == path and p.endswith(".cfg")]
+        return f"folder {path}\n" + "".join(map(self._told, names)) if names else ""
 
     def have(self, path: str, text: str, mode: int = 0o644, uid: int = 0, gid: int = 0) -> None:
         self.files[path] = Found(data=text.encode(), mode=mode, uid=uid, gid=gid)

@@ -11,6 +11,7 @@ from confsync import errors
 from confsync.adapters.docker.agreement import Agreement, NotShared
 from confsync.adapters.docker.check import Checker, CheckOptions
 from confsync.adapters.docker.inside import Inside
+from confsync.adapters.docker.master import Masters
 from confsync.core import placement
 from confsync.domain.rendered import RenderedConfig, RenderedFile
 from tests.unit.adapters.docker.box import FakeEngine, mount
@@ -74,6 +75,7 @@ class Site:
         return Checker(
             dataclasses.replace(CheckOptions(placement=self.place), **options),
             self.inside,
+            Masters(self.inside),
             staged_inside=lambda _: self.staged_inside,
         )
 

@@ -10,6 +10,8 @@ from confsync.adapters.docker import events, faults, stream
 from confsync.adapters.docker.container import ONE_OFF
 from confsync.adapters.docker.events import Event, Kind
 
+pytestmark = pytest.mark.fast_clock
+
 
 def line(action: str, **attributes: str) -> bytes:
     said = {

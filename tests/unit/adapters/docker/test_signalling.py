@@ -9,9 +9,12 @@ from confsync import errors
 from confsync.adapters.docker import signalling
 from confsync.adapters.docker.engine import Engine, Process
 from confsync.adapters.docker.inside import Inside
+from confsync.adapters.docker.master import Masters
 from confsync.adapters.docker.signalling import Signalling
 from confsync.domain.running import Observed
 from tests.unit.adapters.docker.box import FakeEngine, container
+
+pytestmark = pytest.mark.fast_clock
 
 NOTHING = Observed(running=False, notes=("no socket",))
 ALERT = "[ALERT]    (1) : config : parsing [/x/haproxy.cfg:3] : unknown keyword 'frob'\n"
@@ -48,6 +51,7 @@ def made(fake: Fake, timeout: float = 5) -> Signalling:
     return Signalling(
         cast(Engine, fake),
         Inside(fake),
+        Masters(Inside(fake)),
         timeout=timeout,
         masked=lambda text: text.replace("secret", "***"),
     )

@@ -14,6 +14,8 @@ from confsync import errors
 from confsync.adapters.docker import faults, stream
 from confsync.adapters.docker.endpoint import Endpoint
 
+pytestmark = pytest.mark.fast_clock
+
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 

@@ -1,148 +1,19 @@
 """The docker target on an engine and sockets in memory."""
 
-import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from confsync import errors
-from confsync.adapters.docker.bridge import Bridge
-from confsync.adapters.docker.check import Checker
 from confsync.adapters.docker.container import Container, NoContainer
-from confsync.adapters.docker.engine import Engine
 from confsync.adapters.docker.events import Event, Kind
-from confsync.adapters.docker.options import DockerOptions
-from confsync.adapters.docker.signalling import Signalling
-from confsync.adapters.docker.target import DockerTarget, Ways
-from confsync.domain.running import Observed, ServerState
-from confsync.ports import Staged
+from confsync.domain.running import Observed
 from tests.unit.adapters.docker.box import container
-
-
-class FakeEngine:
-    def __init__(self) -> None:
-        self.found: Container | Exception = container(pid=100)
-        self.finds = 0
-        self.events: list[Event] = []
-        self.closed = False
-
-    async def find(self, _: str) -> Container:
-        self.finds += 1
-        if isinstance(self.found, Exception):
-            raise self.found
-        return self.found
-
-    async def watch(self, heard: Callable[[Event], None]) -> None:
-        for event in self.events:
-            heard(event)
-        await asyncio.Event().wait()
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class FakeBridge:
-    available = True
-    why = "no perl"
-
-    def __init__(self) -> None:
-        self.used: list[Container] = []
-
-    def use(self, box: Container) -> None:
-        self.used.append(box)
-
-    def close(self) -> None:
-        pass
-
-
-class Way:
-    """A SocketTarget's place."""
-
-    def __init__(self, seen: Observed | Exception) -> None:
-        self.seen = seen
-        self.reloads = 0
-
-    async def observe(self) -> Observed:
-        if isinstance(self.seen, Exception):
-            raise self.seen
-        return self.seen
-
-    async def check(self, main: str, staged: Staged | None) -> tuple[str, ...]:
-        raise AssertionError("the container's own program checks")
-
-    async def ready(self, before: Observed) -> None:
-        raise AssertionError
-
-    async def reload(self, before: Observed) -> Observed:
-        self.reloads += 1
-        return before
-
-    async def servers(self) -> tuple[ServerState, ...]:
-        return ()
-
-
-class Rest:
-    """Checker, signalling and delivery in one."""
-
-    def __init__(self) -> None:
-        self.signalled = 0
-        self.masters: list[int] = []
-        self.verified: list[Container] = []
-        self.error: Exception | None = None
-        self.notes: tuple[str, ...] = ()
-        self.processes = Observed(running=True, worker_pid=7, notes=("by signal",))
-
-    async def check(
-        self, box: Container, main: str, staged: Staged | None, *, master: int = 0
-    ) -> tuple[str, ...]:
-        self.masters.append(master)
-        return (f"checked in {box.name}",)
-
-    async def observe(self, box: Container, seen: Observed) -> Observed:
-        if self.error:
-            raise self.error
-        return self.processes
-
-    async def reload(self, box: Container, observe: object) -> Observed:
-        self.signalled += 1
-        return self.processes
-
-    async def verify(self, box: Container) -> None:
-        self.verified.append(box)
-        if self.error:
-            raise self.error
-
-
-SILENT = Observed(running=False, why="no socket")
-RUNS = Observed(running=True, master=True, master_pid=1, worker_pid=8, worker_started=5.0)
-
-
-class Here:
-    def __init__(self, wanted: str = "lb", sockets: tuple[str, ...] = ()) -> None:
-        self.engine, self.bridge, self.rest = FakeEngine(), FakeBridge(), Rest()
-        self.near, self.far = Way(SILENT), Way(RUNS)
-        self.target = DockerTarget(
-            DockerOptions(container=wanted),
-            engine=cast(Engine, self.engine),
-            bridge=cast(Bridge, self.bridge),
-            ways=Ways(near=self.near, far=self.far, sockets=sockets),
-            checker=cast(Checker, self.rest),
-            signalling=cast(Signalling, self.rest),
-            delivered=self.rest,
-        )
-
-    async def hear(self, *events: Event) -> list[str]:
-        """Let the target hear these; returns what it passed on."""
-        self.engine.events = list(events)
-        woken: list[str] = []
-        task = asyncio.ensure_future(self.target.watch(woken.append))  # noqa: TID251
-        await asyncio.sleep(0.01)
-        self.stop = task.cancel
-        return woken
+from tests.unit.adapters.docker.here import HERE, RUNS, SILENT, Here
 
 
 @pytest.fixture
@@ -184,10 +55,10 @@ async def test_a_paused_one_is_no_stopped_one(here: Here) -> None:
 
 
 async def test_the_sockets_inside_are_asked_and_reloaded_over(here: Here) -> None:
-    assert await here.target.observe() == RUNS
+    assert await here.target.observe() == HERE
     assert await here.target.check("/x.cfg", None) == ("checked in lb",)
     assert here.rest.masters == [1]  # as the master is called inside
-    assert await here.target.reload(RUNS) == RUNS
+    assert await here.target.reload(HERE) == HERE
     assert (here.near.reloads, here.far.reloads, here.rest.signalled) == (0, 1, 0)
 
 
@@ -217,7 +88,7 @@ async def test_what_is_not_inside_is_not_reloaded(here: Here) -> None:
     with pytest.raises(errors.TargetUnavailable, match="differs"):
         await here.target.reload(RUNS)
     assert here.far.reloads == 0
-    assert await here.target.observe() == RUNS  # its notes tell, the agent goes on
+    assert await here.target.observe() == HERE  # its notes tell, the agent goes on
 
 
 async def test_delivery_has_a_word_in_every_look(here: Here) -> None:
@@ -247,7 +118,7 @@ async def test_a_socket_here_is_believed_when_the_container_listens(listening: s
 
 
 async def test_a_socket_of_another_haproxy_of_this_host_is_not(listening: str) -> None:
-    here = Here(sockets=(listening,))
+    here = Here(sockets=(listening, listening))
     here.engine.found = container(pid=1)
     here.near.seen = Observed(running=True, master=True, worker_pid=9)
     assert (await here.target.observe()).worker_pid == 8

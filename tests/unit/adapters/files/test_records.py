@@ -72,6 +72,7 @@ RECORDS = st.builds(
     promoted=TEXTS,
     worker_pid=st.integers(),
     worker_started=st.floats(0, 4e9),
+    place=HOSTILE,
     version=HOSTILE,
     steps=st.lists(STEPS, max_size=4).map(tuple),
     leftovers=st.lists(

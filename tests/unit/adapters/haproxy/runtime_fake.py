@@ -68,6 +68,7 @@ class FakeWorker:
     asked: list[str] = field(default_factory=list)
     connections: int = 0
     after: Callable[[str], None] = lambda _: None
+    _open: list[asyncio.StreamWriter] = field(default_factory=list)
     _late: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
@@ -78,6 +79,9 @@ class FakeWorker:
         finally:
             server.close()
             await server.wait_closed()
+            for writer in self._open:
+                writer.close()
+            await asyncio.gather(*(w.wait_closed() for w in self._open), return_exceptions=True)
 
     def told(self, *beginnings: str) -> list[str]:
         """The commands that change something, or those that begin so."""
@@ -86,6 +90,7 @@ class FakeWorker:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._open.append(writer)
         with contextlib.suppress(ConnectionError):
             while line := (await reader.readline()).decode():
                 command = line.rstrip("\n")

@@ -10,6 +10,7 @@ import pytest
 
 from confsync import errors
 from confsync.adapters.haproxy import cli
+from confsync.ports import Conversation
 from tests.unit.adapters.haproxy.fake import FakeHaproxy
 
 
@@ -143,6 +144,9 @@ class FakeWire:
     def __init__(self, *outcomes: bytes | BaseException) -> None:
         self.outcomes = list(outcomes)
         self.asked: list[tuple[str, bytes, bool, float]] = []
+
+    async def connect(self, path: str) -> Conversation:
+        raise AssertionError("a command is an exchange")
 
     async def exchange(
         self, path: str, payload: bytes, *, half_close: bool, timeout: float

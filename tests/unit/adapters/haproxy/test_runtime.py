@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,8 @@ from confsync.domain.change import (
 )
 from confsync.domain.running import Expected, Leftover, Observed
 from tests.unit.adapters.haproxy.runtime_fake import FakeWorker, Server
+
+pytestmark = pytest.mark.fast_clock
 
 BEFORE = Observed(running=True, worker_pid=101, worker_started=5.0)
 MAP = "/etc/haproxy/hosts.map"
@@ -289,40 +290,69 @@ async def test_hostile_text_is_not_sent(fake: FakeWorker) -> None:
     assert len(fake.asked) == before
 
 
-async def test_through_a_wire(fake: FakeWorker) -> None:
-    """A wire has a connection for each exchange, so that each asks for the pid."""
+class Wire:
+    """A way to sockets of this host that is none of the host's own. `said`: pieces that were sent."""
 
-    class Local:
-        async def exchange(
-            self, path: str, payload: bytes, *, half_close: bool, timeout: float
-        ) -> bytes:
-            loop = asyncio.get_running_loop()
-            assert not half_close
-            with socket.socket(socket.AF_UNIX) as sock:
-                sock.setblocking(False)
-                await loop.sock_connect(sock, path)
-                await loop.sock_sendall(sock, payload)
-                found = b""
-                while piece := await loop.sock_recv(sock, 1 << 18):
-                    found += piece
-                return found
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.said: list[bytes] = []
+        self.closed = 0
 
-    class Broken:
-        async def exchange(self, path: str, *_: object, **__: object) -> bytes:
-            raise OSError(errno.ECONNREFUSED, "no")
+    async def connect(self, path: str) -> "Wire":
+        self.reader, self.writer = await asyncio.open_unix_connection(path)
+        return self
 
-    options = SocketOptions(stats_socket=str(fake.path))
-    one = SocketRuntime(options, wire=Local())
+    async def exchange(self, *_: object, **__: object) -> bytes:
+        raise AssertionError("a conversation is one connection")
+
+    async def send(self, data: bytes) -> None:
+        self.said.append(data)
+        self.writer.write(data)
+
+    async def receive(self) -> bytes:
+        if self.errors:
+            raise self.errors.pop(0)
+        return await self.reader.read(1000)
+
+    def close(self) -> None:
+        self.closed += 1
+        self.writer.close()
+
+
+async def test_through_a_wire_a_conversation_stays_with_its_worker(fake: FakeWorker) -> None:
+    wire = Wire()
+    one = SocketRuntime(SocketOptions(stats_socket=str(fake.path)), wire=wire)
+    await one.capabilities(BEFORE)
     assert not (await one.apply((add(), RETIRE), BEFORE)).doubt
-    fake.after = lambda command: (
-        setattr(fake, "pid", 102) if command == "set server api/b weight 2" else None
-    )
-    steps = (SetWeight(backend="api", server="b", weight=2), RETIRE)
-    applied = await one.apply(steps, BEFORE)
-    assert applied.done == steps[:1]
-    assert "another worker answered meanwhile" in applied.doubt
-    broken = SocketRuntime(options, wire=Broken())
-    assert "nobody listens" in (await broken.apply(steps, BEFORE)).doubt
+    assert fake.connections == wire.closed == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ECONNREFUSED, "no"), "nobody listens"),
+        (EOFError(), "cut the connection at `prompt"),
+    ],
+)
+async def test_what_a_wire_says_is_said_as_of_a_socket(
+    fake: FakeWorker, error: Exception, words: str
+) -> None:
+    one = SocketRuntime(SocketOptions(stats_socket=str(fake.path)), wire=Wire(error))
+    assert words in (await one.apply((RETIRE,), BEFORE)).doubt
+
+
+async def test_a_connection_that_leads_astray_is_told_nothing(fake: FakeWorker) -> None:
+    options = SocketOptions(stats_socket=str(fake.path))
+    one = SocketRuntime(options, astray=lambda before: f"not {before.worker_pid}")
+    applied = await one.apply((RETIRE,), BEFORE)
+    assert (applied.done, applied.doubt) == ((), "not 101; nothing was changed")
+    assert fake.told() == []
+
+
+async def test_a_worker_of_that_number_that_began_later_is_another_one(fake: FakeWorker) -> None:
+    applied = await runtime(fake).apply((RETIRE,), replace(BEFORE, worker_started=1.0))
+    assert "another worker 101 answers" in applied.doubt
+    assert fake.told() == []
 
 
 # What a build can do

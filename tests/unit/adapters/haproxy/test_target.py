@@ -1,6 +1,7 @@
 """The target over a fake HAProxy that does, as each version would, what is hard to catch live."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -56,7 +57,9 @@ async def test_what_runs(fake: FakeHaproxy) -> None:
     assert observed.worker_started == 1_700_000_000
     assert (observed.reloads, observed.failed) == (0, 0)
     assert [w.pid for w in observed.old_workers] == [90]
-    assert observed.notes == ()
+    (weak,) = observed.notes
+    assert re.fullmatch(r"checked by HAProxy \S+, while 3.0.11 runs", weak)
+    assert observed.unfit == ""
 
 
 async def test_a_program_that_cannot_check_is_told_before_the_first_change(
@@ -67,7 +70,9 @@ async def test_a_program_that_cannot_check_is_told_before_the_first_change(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     one = target(fake, check="strict")
-    (note,) = (await one.observe()).notes
+    observed = await one.observe()
+    (note,) = observed.notes
+    assert observed.unfit == note
     assert f"HAProxy 3.0.11 runs, but {program} is 2.6.12" in note
     assert "target.binary" in note
     program.write_text('#!/bin/sh\necho "HAProxy version 3.0.11 2025/10/03"\n')
@@ -96,7 +101,7 @@ async def test_no_master_socket_still_runs_and_says_what_to_do(tmp_short: Path) 
     assert observed.running
     assert not observed.master
     assert (observed.reloads, observed.failed) == (-1, -1)
-    (note,) = observed.notes
+    note, _weak = observed.notes
     assert "reloads have no proof" in note
     assert f'EXTRAOPTS="-S {fake.master_socket}"' in note
 
@@ -133,7 +138,7 @@ async def test_a_master_that_refuses_while_its_worker_answers_is_loading(tmp_sho
         observed = await target(fake).observe()
     assert observed.running
     assert observed.loading
-    assert observed.notes == ()
+    assert [note for note in observed.notes if "checked by" not in note] == []
 
 
 async def test_a_master_that_answered_before_and_refuses_now_is_loading(tmp_short: Path) -> None:
@@ -196,6 +201,7 @@ async def test_2_6_is_confirmed_by_its_counters(fake: FakeHaproxy) -> None:
     assert (after.worker_pid, after.reloads) == (102, 1)
 
 
+@pytest.mark.fast_clock
 async def test_success_is_not_believed_while_the_old_worker_answers(fake: FakeHaproxy) -> None:
     def promise() -> str:
         fake.new_worker()
@@ -209,6 +215,7 @@ async def test_success_is_not_believed_while_the_old_worker_answers(fake: FakeHa
     assert fake.asked.count("reload") == 1
 
 
+@pytest.mark.fast_clock
 async def test_a_count_alone_is_not_believed(fake: FakeHaproxy) -> None:
     def count() -> str:
         fake.reloads += 1  # and the worker stays, listed as current
@@ -220,6 +227,7 @@ async def test_a_count_alone_is_not_believed(fake: FakeHaproxy) -> None:
         await one.reload(await one.observe())
 
 
+@pytest.mark.fast_clock
 async def test_a_new_worker_that_the_master_does_not_list_as_current_is_not_believed(
     fake: FakeHaproxy,
 ) -> None:
@@ -266,6 +274,7 @@ async def test_a_silent_failure_is_explained_by_the_startup_logs(fake: FakeHapro
         await one.reload(await one.observe())
 
 
+@pytest.mark.fast_clock
 async def test_a_lost_reload_is_asked_for_again(fake: FakeHaproxy) -> None:
     def lose() -> None:
         fake.on_reload = fake.succeed_silently
@@ -301,6 +310,7 @@ async def test_no_reload_is_asked_for_while_one_is_loading(fake: FakeHaproxy) ->
     assert after.worker_pid == 103
 
 
+@pytest.mark.fast_clock
 async def test_a_reload_that_never_ends_is_said_to_be_anothers(fake: FakeHaproxy) -> None:
     fake.workers, fake.old = [102], [101]
     one = target(fake, timeout=0.1)
@@ -368,6 +378,7 @@ async def test_no_master_socket_is_no_reload(tmp_short: Path) -> None:
     assert f"-S {fake.master_socket}" in caught.value.remedy
 
 
+@pytest.mark.fast_clock
 async def test_a_master_that_died_is_an_error_in_time(tmp_short: Path) -> None:
     fake = FakeHaproxy(tmp_short)
     dead(fake.master_socket)

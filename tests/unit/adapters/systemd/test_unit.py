@@ -13,6 +13,8 @@ from confsync.adapters.systemd.unit import SystemdOptions, SystemdTarget
 from confsync.domain.running import Observed, ServerState
 from confsync.ports import Staged
 
+pytestmark = pytest.mark.fast_clock
+
 RUNS = State(load="loaded", active="active", sub="running", main_pid=50)
 STOPPED = State(load="loaded", active="inactive", sub="dead")
 WITH_MASTER = Observed(running=True, worker_pid=51, worker_started=100, master=True, reloads=0)
