@@ -7,9 +7,10 @@ The private key goes over the local socket only; no payload is part of a message
 Sources: management.txt 9.3; answers captured from 2.6, 2.8, 3.0 and 3.2.
 """
 
+import contextlib
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from confsync import errors
 from confsync.adapters.haproxy import cli, session
@@ -39,12 +40,12 @@ class RuntimeCertificates:
 
     async def worker(self) -> int:
         """Tell whose certificates those are now: the worker's pid. Raises TargetError."""
-        async with session.begin(self._path, 0) as talk:
+        async with session.begin(self._path, None) as talk:
             return talk.info.pid
 
     async def loaded(self) -> Loaded:
         """Read what is served. Raises TargetError."""
-        async with session.begin(self._path, 0) as talk:
+        async with session.begin(self._path, None) as talk:
             listing, folders = await talk.ask("show ssl cert", "show ssl crt-list")
             if _ABSENT in listing:
                 return Loaded(worker=talk.info.pid)
@@ -63,14 +64,14 @@ class RuntimeCertificates:
         `judge`: says why what HAProxy has read must not serve ("": it may). Raises CertificateRefused,
         NeedsReload, TargetError.
         """
-        async with session.begin(self._path, worker) as talk:
+        async with self._with(worker) as talk:
             return await self._exchange(talk, path, bundle, judge)
 
     async def add(
         self, folder: str, path: str, bundle: Bundle, judge: Judge, worker: int
     ) -> Certificate:
         """Serve one more from a folder that HAProxy has loaded. Raises as `replace` does."""
-        async with session.begin(self._path, worker) as talk:
+        async with self._with(worker) as talk:
             (answer,) = await talk.ask(f"new ssl cert {_said(path)}")
             self._allowed(answer)
             try:
@@ -87,12 +88,20 @@ class RuntimeCertificates:
 
     async def remove(self, folder: str, path: str, worker: int) -> None:
         """Serve a certificate no longer. Raises NeedsReload (a folder's first one), TargetError."""
-        async with session.begin(self._path, worker) as talk:
+        async with self._with(worker) as talk:
             (answer,) = await talk.ask(f"del ssl crt-list {_said(folder)} {_said(path)}")
             self._allowed(answer)
             if " deleted in crtlist " not in answer:
                 raise errors.NeedsReload(f"HAProxy keeps {path} while it runs: {_line(answer)}")
             await talk.ask(f"del ssl cert {path}")
+
+    @contextlib.asynccontextmanager
+    async def _with(self, worker: int) -> AsyncIterator[session.Session]:
+        """Talk to this worker and to no other. Raises OtherWorker."""
+        async with session.begin(self._path, None) as talk:
+            if talk.info.pid != worker:
+                raise session.OtherWorker(f"worker {talk.info.pid} answers, and not {worker}")
+            yield talk
 
     async def _exchange(
         self, talk: session.Session, path: str, bundle: Bundle, judge: Judge
