@@ -1,6 +1,7 @@
 """The agent as a part of the load balancer: kept running, and heard for its first configuration."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Generic
@@ -78,23 +79,25 @@ class Tended(Generic[Agent]):
 
     async def run(self, *, ends: asyncio.Event, hangup: asyncio.Event) -> None:
         """Work until `ends`. Raises only what keeps the first one from starting."""
-        agent, pause = self._first, self._pauses.first
+        agent: Agent | None = self._first
+        pause = self._pauses.first
         while not ends.is_set():
             try:
+                if agent is None:
+                    agent = self._build()
                 await supervisor.follow(agent, self._hooks, self._heard, ends=ends, hangup=hangup)
-            except* Exception as group:  # a bug as well: what serves must go on serving
+            except* Exception as group:
                 if self._heard.first is None:
                     raise
                 why = "; ".join(str(each) or type(each).__name__ for each in errors.leaves(group))
                 self._heard.event("error", "agent ended", why=why, again_in=pause)
             else:
                 continue
-            await asyncio.sleep(pause)
+            # That one has given back what it works with; one that is built is another.
+            agent = None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ends.wait(), pause)
             pause = min(pause * 2, self._pauses.longest)
-            try:
-                agent = self._build()
-            except errors.ConfsyncError as error:
-                self._heard.event("error", "settings refused", error=str(error))
 
     async def written(self) -> None:
         """Wait for the first cycle. Raises when it left HAProxy without a configuration."""
