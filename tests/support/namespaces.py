@@ -171,10 +171,8 @@ class Runner:
 
     def wait(self, text: str, *, timeout: float = 20) -> dict[str, Any]:
         """Wait for an event."""
-        found = self._until(
-            lambda: [each for each in self.events if each["text"] == text], text, timeout
-        )
-        return found[-1]
+        self._until(lambda: self.count(text), text, timeout)
+        return self._last(text)
 
     def tell(self, line: str) -> None:
         assert self._child.stdin is not None
@@ -185,11 +183,14 @@ class Runner:
         before = self.count("standing")
         self.tell("standing")
         self._until(lambda: self.count("standing") > before, "standing", 10)
-        return [each for each in self.events if each["text"] == "standing"][-1]
+        return self._last("standing")
 
-    def _until(self, probe: Callable[[], Any], what: str, timeout: float) -> Any:
+    def _last(self, text: str) -> dict[str, Any]:
+        return [each for each in self.events if each["text"] == text][-1]
+
+    def _until(self, probe: Callable[[], object], what: str, timeout: float) -> None:
         try:
-            return wait_until(probe, what, timeout=timeout)
+            wait_until(probe, what, timeout=timeout)
         except TimeoutError as error:
             raise AssertionError(f"{error}; {self.host.letter} says:\n{self.text}") from None
 

@@ -16,7 +16,7 @@ PAIR = ucarp.Options(address="10.9.0.100", password="s3cr3t", immediate="/lib/im
 
 def with_(**changes: object) -> ucarp.Options:
     values = {name: getattr(PAIR, name) for name in PAIR.__slots__} | changes
-    return ucarp.Options(**values)  # type: ignore[arg-type]
+    return ucarp.Options(**values)
 
 
 def test_ucarp_gets_its_password_by_a_descriptor() -> None:
