@@ -29,12 +29,14 @@ events {{
 http {{
     include /etc/nginx/mime.types;
     default_type application/octet-stream;
-    access_log /dev/stdout;
+    # HAProxy logs each request already; a site may turn this on for itself (/dev/stdout).
+    access_log off;
     server_tokens off;
     sendfile on;
     tcp_nopush on;
-    # Behind HAProxy: it keeps connections for longer than clients do.
-    keepalive_timeout 75s;
+    # An old worker closes its idle connections when a reload begins. A request that HAProxy has just
+    # sent on one of them would be lost, and a connection on loopback costs next to nothing.
+    keepalive_timeout 0;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;
