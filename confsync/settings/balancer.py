@@ -118,8 +118,8 @@ class Vip(Table):
     """More addresses that go with it."""
 
     password_file: kinds.OptionalPath = ""
-    """A file with the password that both share, in its first line: at most 19 bytes for ucarp, 8 for
-    keepalived."""
+    """ucarp: a file with the password that both share, in its first line, at most 19 bytes long.
+    keepalived has none: its VRRP version 3 knows no passwords."""
 
     device: kinds.Device = ""
     """The network interface. Empty: the one that the shared address would be reached over."""
@@ -131,7 +131,8 @@ class Vip(Table):
     """The pair's number; another pair on the same network needs another one."""
 
     advbase: kinds.Count = Field(default=1, ge=0, le=254)
-    """ucarp: seconds between two adverts. 0: `advskew` alone counts."""
+    """ucarp: seconds between two adverts. 0: `advskew` alone counts, the two hosts need different
+    ones, and `immediate` must work."""
 
     advskew: kinds.Count = Field(default=0, ge=0, le=254)
     """ucarp: so many 256ths of a second more. The host with less is preferred."""
@@ -150,7 +151,8 @@ class Vip(Table):
     everybody on the network."""
 
     preempt: bool = False
-    """Whether the preferred host takes the address back from one that works."""
+    """Whether the preferred host takes the address back from one that works. With `advbase` 0 it does
+    in any case."""
 
     lease: kinds.Count = Field(default=2, ge=1, le=60)
     """The kernel takes the address away by itself when it was not renewed for so many seconds."""

@@ -72,8 +72,11 @@ class Keepalived:
 
     @property
     def farewell(self) -> float:
-        """The other host waits for a part of the interval: less, the higher its priority."""
-        return _MARGIN + self._options.interval
+        """The other host waits for a part of the interval: less, the higher its priority.
+
+        Not longer than the lease would do.
+        """
+        return min(_MARGIN + self._options.interval, 0.75 * self._options.lease)
 
     def ready(self) -> None:
         """Check that it could be started."""

@@ -15,6 +15,7 @@ import os
 import re
 import secrets
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -80,7 +81,8 @@ class Ucarp:
     @property
     def farewell(self) -> float:
         """Without the library a goodbye is heard up to a second late."""
-        return _HEARS_AT_ONCE if self._options.immediate else _HEARS_LATE
+        late = min(_HEARS_LATE, 0.75 * self._options.lease)
+        return _HEARS_AT_ONCE if self._options.immediate else late
 
     def ready(self) -> None:
         """Check the options, the program, and that a goodbye could be sent."""
@@ -174,9 +176,9 @@ class Ucarp:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, carp.TTL)
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
-            interface = bytes(4) + socket.inet_aton(source)
-            index = socket.if_nametoindex(device).to_bytes(4, "little")
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, interface + index)
+            index = socket.if_nametoindex(device)
+            interface = struct.pack("=4s4si", bytes(4), socket.inet_aton(source), index)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, interface)
             sock.bind((source, 0))
         except OSError as error:
             sock.close()
