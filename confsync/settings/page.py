@@ -24,8 +24,8 @@ This page is made from `confsync/settings/model.py`; change that file.
 
 **Where they are.** `-c FILE`, else the variable `CONFSYNC_CONFIG`, else `./confsync.toml`, else
 `/etc/confsync/confsync.toml`, else the defaults below. The file is [TOML](https://toml.io). Where
-`CONFSYNC_HOME` is set, as in the load balancer's image, that folder's `confsync.toml` stands in the place of
-`./confsync.toml`, and the target's defaults are those of `confsync lb` ([lb.md](lb.md)).
+`CONFSYNC_HOME` is set, as in the load balancer's image, `confsync.toml` of that folder stands in the
+place of `./confsync.toml`, and the target's defaults are those of `confsync lb` ([lb.md](lb.md)).
 
 **Who wins.** A flag beats the environment, the environment beats the file, the file beats the default.
 A key's variable is `CONFSYNC_TABLE__KEY`: `CONFSYNC_TARGET__CONFIG=/etc/haproxy/haproxy.cfg`. Lists are
