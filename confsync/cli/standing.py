@@ -33,6 +33,7 @@ def status(reply: Mapping[str, Any], *, now: float, color: bool, more: Iterable[
         lines.append(output.paint(text, "yellow", color=color))
     lines.append(f"source:   {_source(_table(reply, 'source'), now)}")
     lines.append(f"haproxy:  {_haproxy(_table(reply, 'haproxy'))}")
+    lines += _served(_tables(reply, "workers"))
     lines += _cycle(_table(reply, "report"), now, color=color)
     lines += _runtime(_table(reply, "runtime"))
     lines += more
@@ -119,6 +120,21 @@ def _haproxy(haproxy: Mapping[str, Any]) -> str:
     if haproxy.get("loading") is True:
         words.append("a reload under way")
     return ", ".join(words)
+
+
+def _served(workers: list[Mapping[str, Any]]) -> list[str]:
+    """Sum what the workers serve, those that a reload has replaced as well."""
+    if not workers:
+        return []
+    old = [worker for worker in workers if worker.get("old") is True]
+    sessions = sum(int(_number(worker, "sessions")) for worker in workers)
+    requests = sum(int(_number(worker, "requests")) for worker in workers)
+    words = f"{output.count(sessions, 'session')} now, {output.count(requests, 'request')} so far"
+    if old:
+        finishing = sum(int(_number(worker, "sessions")) for worker in old)
+        many = output.count(len(old), "old worker")
+        words += f"; of them {output.count(finishing, 'session')} in {many}"
+    return [f"serving:  {words}"]
 
 
 def _cycle(report: Mapping[str, Any], now: float, *, color: bool) -> list[str]:

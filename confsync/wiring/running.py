@@ -1,6 +1,7 @@
 """The long-running agent put together: lock, recovery, loop, control socket, logs, notifications."""
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import os
@@ -14,10 +15,15 @@ from confsync.adapters.systemd.notify import Notify
 from confsync.domain.running import Observed
 from confsync.domain.status import CycleReport
 from confsync.engine import agent, holdoff, supervisor
+from confsync.errors import TargetError
 from confsync.settings.load import Loaded
+from confsync.settings.model import DockerTarget
 from confsync.wiring import assembly
 
 _log = logging.getLogger("confsync")
+
+_FIGURES = 0.5
+"""Seconds that one worker may take to tell what it has served, for a status."""
 
 
 class Telemetry:
@@ -137,7 +143,7 @@ class Running:
         """Answer one request of the control socket; a ConfsyncError becomes the reply."""
         match command:
             case "status":
-                return self._status()
+                return {**self._status(), "workers": await self._workers()}
             case "release":
                 return self._release(args)
             case "pause" | "resume":
@@ -166,6 +172,18 @@ class Running:
             "exit_code": now.exit_code,
             **self._more(),
         }
+
+    async def _workers(self) -> list[dict[str, object]]:
+        """Tell what each worker has served, old ones too; nothing where none can be asked."""
+        target = self.loaded.settings.target
+        if isinstance(target, DockerTarget):
+            return []
+        from confsync.adapters.haproxy import figures  # noqa: PLC0415
+
+        with contextlib.suppress(TargetError):
+            seen = await figures.read(target.master_socket, timeout=_FIGURES)
+            return [dataclasses.asdict(worker) for worker in seen.workers]
+        return []
 
     def _runtime(self) -> dict[str, object]:
         """Tell what was done without a reload, what is left of it, and what is held by hand."""

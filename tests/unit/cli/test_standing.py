@@ -15,6 +15,10 @@ def _nested(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
 
 NOW = 1_700_003_600.0
 REPLY = {
+    "workers": [
+        {"pid": 77, "old": False, "sessions": 1, "requests": 900},
+        {"pid": 70, "old": True, "sessions": 2, "requests": 12},
+    ],
     "ok": True,
     "version": "0.1.0",
     "pid": 42,
@@ -59,6 +63,7 @@ GOLDEN = """\
 confsync 0.1.0, pid 42, running for 1 h 1 min
 source:   answers for 1 min 30 s
 haproxy:  2.6.12 runs, worker 77, 1 old worker finishing
+serving:  3 sessions now, 912 requests so far; of them 2 sessions in 1 old worker
 cycle:    reloaded, 5 s ago, 32 ms: 3 services, 12 servers (web changed)
 retry:    in 4 s
 Problems
