@@ -6,6 +6,7 @@ that, as `--net=host` would: whatever ends it, the host with its addresses stays
 
 import contextlib
 import ipaddress
+import json
 import re
 import secrets
 import subprocess
@@ -104,9 +105,18 @@ class Host(Container):
         self.lb.exec("sh", "-c", f"kill -{name} {' '.join(map(str, pids))}")
 
     @property
+    def role(self) -> str:
+        """Say what its load balancer says of the address: "holds", "waits", ...; "" of none at work."""
+        shown = self.lb.exec("confsync", "status", "--output", "json", check=False)
+        try:
+            reply = json.loads(shown)["balancer"]
+        except (ValueError, KeyError):
+            return ""
+        return str(reply["vip"]["role"]) if reply["healthy"] else ""
+
+    @property
     def ready(self) -> bool:
-        """Say whether its load balancer says that it works."""
-        return self.lb.running and self.lb.status("confsync", "status") == 0
+        return self.role in {"holds", "waits"}
 
 
 class Pair:
