@@ -126,6 +126,7 @@ class Balancer:
         options: Options,
         haproxy: Kept,
         probe: Callable[[], Awaitable[str]],
+        mute: Callable[[], bool] = lambda: True,
         agent: Agent,
         telemetry: Telemetry,
         notifier: Notifier,
@@ -134,7 +135,11 @@ class Balancer:
         web: WebServer | None = None,
         failover: Callable[[], Failover] | None = None,
     ) -> None:
-        """`haproxy`: made with `haproxy_died` as its `died`. `failover`: makes one, for one run."""
+        """`haproxy`: made with `haproxy_died` as its `died`. `failover`: makes one, for one run.
+
+        `probe`: returns why HAProxy does not serve, "" when it does; `mute`: whether it did not even
+        answer for itself then.
+        """
         self.haproxy = haproxy
         self.nginx = nginx
         self.health = Health(misses=options.misses, answers=options.answers)
@@ -142,6 +147,7 @@ class Balancer:
         self.certificates = certificates
         self._options = options
         self._probe = probe
+        self._mute = mute
         self._make_failover = failover
         self._agent = agent
         self._telemetry = telemetry
@@ -270,7 +276,7 @@ class Balancer:
         while True:
             why = await self._probe() if self.haproxy.pid else self.health.why
             self._tell(news=self.health.told(why))
-            if self.health.ok or not self.haproxy.pid:
+            if self.health.ok or not self.haproxy.pid or not self._mute():
                 self._unfit_since = None
             elif self._unfit_since is None:
                 self._unfit_since = loop.time()

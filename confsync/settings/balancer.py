@@ -41,7 +41,7 @@ class Lb(Table):
     """How long HAProxy may take from its start to its first answer."""
 
     hung: kinds.Seconds = Field(default=10, ge=1)
-    """When it runs and has not answered for so long, it is ended and started anew."""
+    """When it runs and its socket has not answered for so long, it is ended and started anew."""
 
     drain: kinds.Seconds = 8
     """How long a stop waits for running requests. Keep it below `docker stop`'s 10 s, or give that

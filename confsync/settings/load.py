@@ -28,6 +28,7 @@ class Loaded:
     `file`: the settings file (None: there is none). `directory`: absolute, what relative paths
     started from; paths in `settings` are whole already. `warnings`: one line each, for the log.
     `balancer`: for `confsync lb`. `discovers`: somebody wrote where services come from, or templates.
+    `as_it_is`: a check is about `target.config` on disk.
     """
 
     settings: Settings
@@ -36,6 +37,7 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     balancer: bool = False
     discovers: bool = True
+    as_it_is: bool = False
 
 
 def load(

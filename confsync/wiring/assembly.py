@@ -264,11 +264,7 @@ def as_written(loaded: Loaded) -> Loaded:
         return loaded
     settings = loaded.settings
     target = settings.target.model_copy(update={"config": settings.lb.config})
-    return replace(
-        loaded,
-        settings=settings.model_copy(update={"target": target}),
-        balancer=False,
-    )
+    return replace(loaded, settings=settings.model_copy(update={"target": target}), as_it_is=True)
 
 
 async def check(loaded: Loaded, *, services: str | None, haproxy: bool) -> CycleReport:
@@ -284,7 +280,8 @@ async def check(loaded: Loaded, *, services: str | None, haproxy: bool) -> Cycle
             selection = _selection(loaded.settings.source)
             catalog: Catalog | None = await ServicesFile(Path(services), selection).fetch()
         else:
-            catalog = None if loaded.file is None and haproxy else Catalog()
+            own = loaded.as_it_is or (loaded.file is None and not loaded.balancer)
+            catalog = None if own and haproxy else Catalog()
         report = await made.cycle.check(catalog, haproxy=haproxy)
     finally:
         await made.close()

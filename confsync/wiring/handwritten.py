@@ -19,7 +19,7 @@ MODE = 0o600
 def path(loaded: Loaded) -> str:
     """Name it; "" where templates make HAProxy's main file. Raises SettingsError without either."""
     settings = loaded.settings
-    if not loaded.balancer:
+    if not loaded.balancer or loaded.as_it_is:
         return ""
     there = os.path.isfile(settings.lb.config)  # noqa: PTH113
     if loaded.discovers:

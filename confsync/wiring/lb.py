@@ -108,6 +108,7 @@ class Parts:
             ),
             haproxy=haproxy,
             probe=probe.ask,
+            mute=lambda: probe.mute,
             agent=self._agent(),
             telemetry=self.telemetry,
             notifier=self._notify,

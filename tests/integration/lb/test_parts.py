@@ -147,6 +147,9 @@ class TestNginx:
         wait_until(lambda: not lb.process.running, "its end")
         assert lb.process.exit_code == 65
         assert "site.conf:1" in lb.output()
+        checked = lb.run("check")
+        assert checked.returncode == 65
+        assert "nginx.d/site.conf:1" in checked.stderr
 
 
 def test_tls_is_there_without_a_certificate_and_said(lb: Balancer, port: int) -> None:
@@ -165,3 +168,30 @@ def test_tls_is_there_without_a_certificate_and_said(lb: Balancer, port: int) ->
     wait_until(lambda: "tls: " in lb.run("status").stdout, "the certificate in the status")
     assert lb.run("check").returncode == 0
     assert lb.stop() == 0
+
+
+class TestCheckAtHome:
+    """`confsync check` where nothing has ever run: the build of an image."""
+
+    def test_good_ones_pass_and_nothing_is_left(self, lb: Balancer, port: int) -> None:
+        settings(lb, port, "[tls]\nenabled = true\n")
+        services(lb)
+        checked = lb.run("check")
+        assert checked.returncode == 0, checked.stderr
+        assert "nobody has signed" in checked.stdout
+        lb.file.unlink()
+        text = config(port, answer="x")
+        lb.config.write_text(text.replace(f":{port}", f":{port} ssl crt {lb.directory}/certs"))
+        checked = lb.run("check", CONFSYNC_TLS__ENABLED="true")
+        assert checked.returncode == 0, checked.stderr
+        assert not lb.directory.exists()
+        assert not lb.state.exists()
+
+    def test_each_part_that_is_wrong_is_named(self, lb: Balancer, port: int) -> None:
+        lb.config.write_text(config(port, answer="x"))
+        (lb.home / "certs").mkdir()
+        (lb.home / "certs" / "a.pem").write_text("nothing\n")
+        checked = lb.run("check", CONFSYNC_TLS__ENABLED="true")
+        assert (checked.returncode, "certs/a.pem: it holds no PEM" in checked.stderr) == (65, True)
+        checked = lb.run("check")
+        assert checked.returncode == 0, "nobody has asked for TLS"

@@ -185,6 +185,23 @@ class TestDeaths:
         lb.event("HAProxy answers again")
         assert get(port) == "hello"
 
+    def test_a_page_that_fails_makes_it_unfit_and_is_no_reason_to_end_it(
+        self, lb: Balancer, port: int, backends: Backends
+    ) -> None:
+        server = backends.start("one")
+        lb.env |= {"CONFSYNC_LB__PROBE": f"http://127.0.0.1:{port}/", "CONFSYNC_LB__HUNG": "1"}
+        lb.config.write_text(config(port, server))
+        lb.up()
+        backends.answer_with(server, 503)
+        said = lb.event("HAProxy does not answer")
+        assert str(said["why"]).startswith(f"http://127.0.0.1:{port}/ answers HTTP/1.1 503")
+        wait_until(lambda: lb.run("status").returncode == 69, "the status")
+        time.sleep(1.5)  # longer than what hangs may live
+        backends.answer_with(server, 200)
+        lb.event("HAProxy answers again")
+        assert "programs: haproxy" in lb.run("status").stdout
+        assert len([e for e in lb.log() if e.get("event") == "program runs"]) == 1
+
 
 class TestEnd:
     @on_both
