@@ -303,8 +303,8 @@ class TestEnd:
             ends = asyncio.Event()
             async with asyncio.TaskGroup() as group:
                 group.create_task(world.balancer.run(ends, asyncio.Event()))
-                await asyncio.sleep(8_000)
+                await asyncio.sleep(3_700)
                 ends.set()
             assert world.said.events.count(("warning", "a certificate ends soon")) == 1
 
-        clock.run(whole, limit=20_000)
+        clock.run(whole, limit=4_000)
