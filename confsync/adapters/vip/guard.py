@@ -5,7 +5,7 @@ confsync is stopped, and weighs little. An election that goes on without its own
 other host from taking an address that nobody has any more.
 
 Arguments: the program's process group, and the seconds without a beat. Beats come on standard input;
-its end is the owner's end, a `q` means that nothing is left to be guarded.
+its end is the owner's end. When nothing is left to be guarded, the owner kills it.
 """
 
 import os
@@ -13,7 +13,6 @@ import select
 import signal
 import sys
 
-QUIT = b"q"
 BEAT = b"."
 
 
@@ -23,12 +22,8 @@ def main(group: int, seconds: float) -> None:
         handle = os.pidfd_open(group)
     except OSError:  # a container that forbids it; or it has ended already
         handle = -1
-    while select.select([0], [], [], seconds)[0]:
-        said = os.read(0, 4096)
-        if QUIT in said:
-            return
-        if not said:
-            break
+    while select.select([0], [], [], seconds)[0] and os.read(0, 4096):
+        pass
     if handle >= 0 and select.select([handle], [], [], 0)[0]:
         return  # it has ended, and its number may be another's by now
     try:

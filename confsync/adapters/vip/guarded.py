@@ -65,7 +65,9 @@ class Guarded:
             process.close()
             self._ended.set()
             if watch is not None:
-                self._dismiss()
+                watch.kill()
+                os.close(self._beats)
+                self._beats = -1
         await child.ended(watch)
         return f"exit code {code}" if code >= 0 else f"ended by signal {-code}"
 
@@ -116,9 +118,3 @@ class Guarded:
         os.set_blocking(its, False)
         self._beats = its
         return watch
-
-    def _dismiss(self) -> None:
-        beats, self._beats = self._beats, -1
-        with contextlib.suppress(OSError):
-            os.write(beats, guard.QUIT)
-        os.close(beats)

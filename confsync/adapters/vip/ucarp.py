@@ -17,7 +17,7 @@ import secrets
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -50,7 +50,7 @@ class Options:
     """One side of a pair. `skew`: 256ths of a second; `lease`: seconds."""
 
     address: str
-    password: str
+    password: str = field(repr=False)
     vhid: int = 42
     base: int = 1
     skew: int = 0

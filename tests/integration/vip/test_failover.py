@@ -102,6 +102,19 @@ def test_a_program_that_is_killed_costs_the_other_host_nothing(pair: Pair, engin
     wait_until(lambda: pair.a.pids(f"{engine} --"), "the program again")
 
 
+def test_no_program_goes_on_without_its_guard(pair: Pair) -> None:
+    pair.settings = {"engine": "keepalived"}
+    runner = pair.start(pair.a)
+    pair.only(pair.a)
+    (unguarded,) = pair.a.pids("guard.py")
+    before = pair.a.pids("keepalived --")
+    os.kill(unguarded, signal.SIGKILL)
+    runner.wait("the program that elects ended")
+    wait_until(lambda: not _alive(before), "the end of the unguarded one")
+    pair.only(pair.a)
+    assert pair.a.pids("guard.py") not in ([], [unguarded])
+
+
 @pytest.mark.usefixtures("engine")
 def test_both_at_once_end_as_one_holder(pair: Pair) -> None:
     runners = [pair.start(host, ready=False) for host in (pair.a, pair.b)]
@@ -150,6 +163,23 @@ def test_neighbours_learn_every_address_anew(pair: Pair) -> None:
     hardware = pair.b.ip("-o", "link", "show", "eth0").split("link/ether ")[1].split()[0]
     for address in pair.addresses:
         wait_until(lambda a=address: pair.client.hardware(a) == hardware, f"{address} anew")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("address", [VIP, MORE6])
+def test_peers_alone_hear_keepalived(pair: Pair, address: str) -> None:
+    """Over IPv4, and over IPv6 for an address of that."""
+    pair.settings = {"engine": "keepalived", "address": address}
+    own = {host: host.own6 if ":" in address else host.own for host in (pair.a, pair.b)}
+    runners = {
+        host: pair.start(host, peers=tuple(ip for other, ip in own.items() if other is not host))
+        for host in own
+    }
+    wait_until(lambda: len(pair.holders(address)) == 1, "one holder")
+    (holder,) = pair.holders(address)
+    runners[holder].tell("leave")
+    runners[holder].wait("left")
+    wait_until(lambda: len(pair.holders(address)) == 1, "the other holder")
+    assert pair.holders(address) != [holder]
 
 
 def test_intervals_below_a_second_are_stable(pair: Pair) -> None:

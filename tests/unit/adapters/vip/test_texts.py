@@ -58,6 +58,10 @@ def test_what_ucarp_would_take_wrongly_is_told(changes: dict[str, object], words
     assert password not in fault
 
 
+def test_the_password_is_in_no_text_of_the_options() -> None:
+    assert PAIR.password not in repr(PAIR)
+
+
 def test_what_ucarp_takes_is_no_fault() -> None:
     for changes in ({}, {"password": "x" * 19}, {"immediate": ""}, {"base": 0, "skew": 10}):
         assert not list(ucarp.faults_of(with_(**changes)))
