@@ -27,6 +27,7 @@ _SAYABLE = re.compile(r"[A-Za-z0-9_./@:+=,~-]+\Z", re.ASCII)
 _COMMITTED = "Success!"
 _DENIED = "Permission denied"
 _ABSENT = "Unknown command"
+_DEFAULT = "used as default certificate"
 _UNKNOWN = "not referenced by the configuration"
 
 Judge = Callable[[Certificate], str]
@@ -91,6 +92,9 @@ class RuntimeCertificates:
         async with self._with(worker) as talk:
             (answer,) = await talk.ask(f"del ssl crt-list {_said(folder)} {_said(path)}")
             self._allowed(answer)
+            if _DEFAULT in answer:
+                what = f"{path} is HAProxy's default certificate, which only a reload takes away"
+                raise errors.NeedsReload(what)
             if " deleted in crtlist " not in answer:
                 raise errors.NeedsReload(f"HAProxy keeps {path} while it runs: {_line(answer)}")
             await talk.ask(f"del ssl cert {path}")

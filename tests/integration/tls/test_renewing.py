@@ -169,6 +169,7 @@ async def test_certificates_come_and_go(site: Site, backends: Backends) -> None:
         later[0] += 61
         renewal = await keeper.renew()
         assert (renewal.gone, len(renewal.reload), len(site.reloads)) == ((), 1, 1)
+        assert "a.pem is HAProxy's default certificate" in site.reloads[0]
         assert site.served("a.test") == fingerprint(a)
         site.reload()
         assert site.served("a.test") == fingerprint(c)
