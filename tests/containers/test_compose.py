@@ -172,9 +172,7 @@ def test_a_pair_serves_what_registrator_finds_and_survives_the_stop_of_either(
             pair("stop", name)
             polls = client.stop()
         assert holders(pair, vip) == [other]
-        # Those that were open at one moment, if any.
-        failed = polls.failed
-        assert not failed or max(f.start for f in failed) <= min(f.end for f in failed), failed
+        assert polls.failed_at_once, polls.failed
         assert len(polls.all) > 20
         pair("start", name)
 

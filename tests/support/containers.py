@@ -84,9 +84,16 @@ def demo_image() -> str:
     return _stub("demo", IMAGES / "demo", {"worker.py": ROOT / "tests/support/backend_worker.py"})
 
 
-def _stub(name: str, context: Path, files: Mapping[str, Path] | None = None) -> str:
+def lb_host_image() -> str:
+    """Build a machine with systemd and all that `confsync lb` starts."""
+    return _stub("lbhost", IMAGES / "lbhost", base="debian-12")
+
+
+def _stub(
+    name: str, context: Path, files: Mapping[str, Path] | None = None, *, base: str = "systemd"
+) -> str:
     """Build a small image on one that has Python."""
-    base = machine.docker_image("systemd")
+    base = machine.docker_image(base)
     with _lock(name), tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "context"
         shutil.copytree(context, made)

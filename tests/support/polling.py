@@ -50,6 +50,12 @@ class Polls:
         return dict(Counter(poll.outcome for poll in self.failed))
 
     @property
+    def failed_at_once(self) -> bool:
+        """Say whether all that failed was open at one moment, so that nothing failed beside it."""
+        failed = self.failed
+        return not failed or max(p.start for p in failed) <= min(p.end for p in failed)
+
+    @property
     def servers(self) -> dict[str, int]:
         return dict(Counter(poll.server for poll in self.all if poll.ok))
 
@@ -62,9 +68,6 @@ class Polls:
     def takeover(self, server: str) -> float:
         """Say when the first request began that this server answered."""
         return next(poll.start for poll in self.all if poll.server == server)
-
-    def open_at(self, moment: float) -> list[Poll]:
-        return [poll for poll in self.all if poll.start <= moment <= poll.end]
 
 
 class Polling:
