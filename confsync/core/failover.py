@@ -17,11 +17,11 @@ from enum import StrEnum
 BURST = (0.05, 0.15, 0.3, 0.6, 1.2, 2.5)
 """Seconds after a take-over at which it is announced again. The third is after the end of the
 other host's farewell: who asked meanwhile may have got its answer."""
-EVERY = 20
+EVERY = 10
 """Ticks between two announcements after that: who was cut off learns of it too."""
-NEWS = 8
+NEWS = 4
 """Ticks after a take-over from which on another holder is worth a line in the log."""
-SETTLED = 40
+SETTLED = 20
 """Ticks after which a program counts as one that works."""
 SHORTEST, LONGEST = 0.1, 15.0
 """Seconds that a program which ends again and again rests: twice as many each time."""

@@ -15,8 +15,8 @@ from confsync.core.failover import Await, Do, Pause, Start, State, Tell, Word
 from confsync.errors import VipError
 from confsync.ports import Election, SharedAddresses
 
-_PARTS = 8
-"""Renewals within a lease: the kernel counts in whole seconds, and a busy machine is late."""
+_PARTS = 4
+"""Renewals within a lease. Each is heard by whoever watches the host's addresses, so not more."""
 
 
 class Says(Protocol):
@@ -186,7 +186,7 @@ class Failover:
 
         try:
             detail = await self._election.run(tell)
-        except VipError as error:
+        except (VipError, OSError) as error:  # OSError: no descriptors are left, say
             detail = str(error)
         self._queue.put_nowait(failover.Said(serial=serial, word=Word.ENDED, detail=detail))
 

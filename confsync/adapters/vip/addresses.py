@@ -38,7 +38,7 @@ class Leased:
         self._device = device
         self._source = source
         self._seconds = seconds
-        self._kernel = rtnetlink.Kernel()
+        self._kernel: rtnetlink.Kernel | None = None
         self._place: Place | None = None
 
     @property
@@ -51,33 +51,40 @@ class Leased:
     def clean(self) -> tuple[str, ...]:
         """Remove what an earlier run left, on whatever device, and find the place.
 
-        An address that this host has for its own, in a network, is none of ours.
+        An address that this host has for its own is none of ours: an error.
         """
-        removed = []
-        for each in self._kernel.addresses():
-            if each.address not in self._addresses:
-                continue
-            device = _name(each.index)
-            if not each.whole and each.lease is None:
-                own = f"{each.address}/{each.prefix} is this host's own address on {device}"
-                raise SettingsError(
-                    [f"vip: {own} (choose shared addresses that no host has for its own)"]
-                )
-            self._remove(each.address, each.prefix, each.index, device)
-            removed.append(f"{each.address} on {device}")
-        self._place = self._find()
+        self.close()
+        try:
+            self._kernel = kernel = rtnetlink.Kernel()
+            removed = self._clean(kernel)
+            self._place = self._find(kernel)
+        except OSError as error:
+            raise _fault(error, "ask the kernel for addresses") from error
         # What is not there cannot be removed, and whoever has no right is told that first.
-        index = self._index()
         for address in self._addresses:
-            self._remove(address, address.max_prefixlen, index, self._place.device)
+            self._remove(kernel, address, self._index(), self._place.device)
         _packet_socket(self._place.device).close()
-        return tuple(removed)
+        return removed
+
+    def _clean(self, kernel: rtnetlink.Kernel) -> tuple[str, ...]:
+        all_of_them = kernel.addresses()
+        left = [each for each in all_of_them if each.address in self._addresses]
+        for each in left:
+            if _own(each, all_of_them):
+                what = f"{each.address}/{each.prefix} is this host's own on {_name(each.index)}"
+                raise SettingsError(
+                    [f"vip: {what} (choose shared addresses that no host has for its own)"]
+                )
+        for each in left:
+            self._remove(kernel, each.address, each.index, _name(each.index))
+        return tuple(f"{each.address} on {_name(each.index)}" for each in left)
 
     def lease(self) -> None:
         """Set or renew all of them. Raises VipError."""
         index = self._index()
         for address in self._addresses:
             try:
+                assert self._kernel is not None
                 self._kernel.lease(address, index, self._seconds)
             except OSError as error:
                 raise _fault(error, f"set {address} on {self.place.device}") from error
@@ -94,6 +101,8 @@ class Leased:
 
     def drop(self) -> None:
         """Remove all of them."""
+        if self._kernel is None:
+            return
         with contextlib.suppress(VipError):
             index = self._index()
             for address in self._addresses:
@@ -103,11 +112,15 @@ class Leased:
 
     def close(self) -> None:
         """Give the socket back."""
-        self._kernel.close()
+        if self._kernel is not None:
+            self._kernel.close()
+            self._kernel = None
 
-    def _remove(self, address: rtnetlink.Address, prefix: int, index: int, device: str) -> None:
+    def _remove(
+        self, kernel: rtnetlink.Kernel, address: rtnetlink.Address, index: int, device: str
+    ) -> None:
         try:
-            self._kernel.remove(address, prefix, index)
+            kernel.remove(address, address.max_prefixlen, index)
         except OSError as error:
             if error.errno not in _GONE:
                 raise _fault(error, f"set or remove {address} on {device}") from error
@@ -121,13 +134,13 @@ class Leased:
                 f"no network interface {device}", remedy="set vip.device to one of `ip link`"
             ) from error
 
-    def _find(self) -> Place:
+    def _find(self, kernel: rtnetlink.Kernel) -> Place:
         first = self._addresses[0]
         device = self._device
         found = None
         if not device:
             with contextlib.suppress(OSError):
-                found = self._kernel.way(first)
+                found = kernel.way(first)
             if found is None or not found.index:
                 raise VipError(
                     f"no route leads to {first}", remedy="set vip.device to the interface for it"
@@ -138,14 +151,14 @@ class Leased:
         if found and found.source:
             return Place(device=device, source=found.source)
         self._place = Place(device=device, source=first)  # for `_index`
-        return Place(device=device, source=self._own(self._index()))
+        return Place(device=device, source=self._source_on(kernel, self._index()))
 
-    def _own(self, index: int) -> rtnetlink.Address:
+    def _source_on(self, kernel: rtnetlink.Kernel, index: int) -> rtnetlink.Address:
         """Find this host's address on a device: one in the network of the first shared one."""
         first = self._addresses[0]
         own = [
             each
-            for each in self._kernel.addresses()
+            for each in kernel.addresses()
             if each.index == index and each.address.version == first.version and not each.whole
         ]
         own.sort(key=lambda each: _shared(each, first), reverse=True)
@@ -155,6 +168,18 @@ class Leased:
                 remedy="give it one, or set vip.source or vip.device",
             )
         return own[0].address
+
+
+def _own(one: rtnetlink.Found, all_of_them: Sequence[rtnetlink.Found]) -> bool:
+    """Tell whether an address is the host's own: one in a network, or all that its device has."""
+    beside = [
+        each
+        for each in all_of_them
+        if each.index == one.index
+        and each.address != one.address
+        and each.address.version == one.address.version
+    ]
+    return not one.whole or not beside
 
 
 def _shared(own: rtnetlink.Found, other: rtnetlink.Address) -> bool:
@@ -176,6 +201,7 @@ def _packet_socket(device: str) -> socket.socket:
     except OSError as error:
         raise _fault(error, f"send on {device}", "NET_RAW") from error
     try:
+        sock.setblocking(False)
         sock.bind((device, 0))
     except OSError as error:
         sock.close()

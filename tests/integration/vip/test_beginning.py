@@ -25,8 +25,19 @@ def test_the_hosts_own_address_is_not_taken_for_a_shared_one(pair: Pair) -> None
     pair.a.ip("address", "add", f"{VIP}/24", "dev", "eth0")
     runner = pair.start(pair.a, ready=False)
     assert runner.ended() == 78
-    assert f"{VIP}/24 is this host's own address on eth0" in runner.text
+    assert f"{VIP}/24 is this host's own on eth0" in runner.text
     assert pair.a.has(VIP)
+
+
+def test_the_only_address_of_a_device_is_the_hosts_own(pair: Pair) -> None:
+    """Clouds give each host an address of its own without a network, and for a lease of theirs."""
+    words = ("address", "replace", f"{pair.a.own}/32", "dev", "eth0", "valid_lft", "900")
+    pair.a.ip("address", "flush", "dev", "eth0", "scope", "global")
+    pair.a.ip(*words, "preferred_lft", "900")
+    runner = pair.start(pair.a, ready=False, address=pair.a.own, device="eth0")
+    assert runner.ended() == 78
+    assert f"{pair.a.own}/32 is this host's own on eth0" in runner.text
+    assert pair.a.has(pair.a.own)
 
 
 @pytest.mark.usefixtures("engine")
