@@ -2,8 +2,10 @@
 
 import argparse
 import asyncio
+import dataclasses
 import ipaddress
 import os
+import signal
 from collections.abc import Mapping, MutableMapping
 
 from confsync import errors
@@ -21,6 +23,10 @@ SHORT = {
     "PASSWORD_FILE": "vip.password_file",
 }
 """Short variables of the image -> settings."""
+_SEEN = (
+    "the password stands on the command line, where everybody here can read it: "
+    "use PASSWORD_FILE or vip.password_file"
+)
 PASSWORD = "PASSWORD"  # noqa: S105 - the variable's name
 
 
@@ -34,6 +40,8 @@ def perform(options: argparse.Namespace, environ: MutableMapping[str, str]) -> P
     """Run the load balancer until a signal ends it. Raises ConfsyncError."""
     from confsync.wiring import lb  # noqa: PLC0415
 
+    # Sent too early it would end us: nothing is there yet that could be read anew.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if options.config:
         # A later reading must find the same file, wherever the process stands by then.
         options.config = os.path.abspath(options.config)  # noqa: PTH100
@@ -62,7 +70,7 @@ def read(
         )
     vip = loaded.settings.vip
     kept = bool(secret or vip.password_file)
-    password = secret
+    password, warned = secret, False
     if words and (not kept or not _is_address(words[0])):
         if kept:
             raise Misused(
@@ -70,10 +78,13 @@ def read(
                 remedy="leave it out, or unset PASSWORD, PASSWORD_FILE and vip.password_file",
             )
         password, words = words[0], words[1:]
+        warned = True
     if words:
         flags["vip.more"] = words
         loaded = load(options.config, environ=environ, flags=flags, short=SHORT, balancer=True)
         vip = loaded.settings.vip
+    if warned:
+        loaded = dataclasses.replace(loaded, warnings=(*loaded.warnings, _SEEN))
     if not vip.addresses:
         return loaded, ""
     if not password and vip.password_file:

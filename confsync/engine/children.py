@@ -12,6 +12,8 @@ from confsync.ports import Telemetry
 
 LAST = 1.0
 """Seconds that a program has for its end after TERM, before it is killed."""
+AGAIN = 1.0
+"""Seconds after which a program that was told to end is told once more."""
 
 
 class Process(Protocol):
@@ -123,24 +125,36 @@ class Kept:
         if process is None:
             return
         for number, wait in ((soft, seconds), (signal.SIGTERM, LAST)):
-            if wait <= 0:
-                continue
-            process.signal(number)
-            try:
-                async with asyncio.timeout(wait):
-                    await process.wait()
+            if await self._told(process, number, wait):
                 break
-            except TimeoutError:
-                self._telemetry.event(
-                    "warning",
-                    "program does not end",
-                    child=self.name,
-                    signal=signal.Signals(number).name,
-                    seconds=round(wait, 1),
-                )
         process.kill()
         await process.wait()
         process.close()
+
+    async def _told(self, process: Process, number: int, wait: float) -> bool:
+        """Signal it until it ends, for so many seconds; tell whether it has.
+
+        Again and again: who loads its files anew in that moment (HAProxy's master) may lose one.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait
+        while (left := until - loop.time()) > 0:
+            process.signal(number)
+            try:
+                async with asyncio.timeout(min(left, AGAIN)):
+                    await process.wait()
+            except TimeoutError:
+                continue
+            return True
+        if wait > 0:
+            self._telemetry.event(
+                "warning",
+                "program does not end",
+                child=self.name,
+                signal=signal.Signals(number).name,
+                seconds=round(wait, 1),
+            )
+        return False
 
     def hung(self) -> None:
         """Kill it, since it does not answer; who keeps it starts it anew."""

@@ -296,4 +296,4 @@ def warnings(loaded: Loaded, made: Parts) -> tuple[str, ...]:
         for t in made.templates.templates
         if t.secrets and t.mode & 0o004
     )
-    return (*loaded.warnings, *readable)
+    return (*loaded.warnings, *handwritten.remarks(loaded), *readable)

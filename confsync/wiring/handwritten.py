@@ -31,6 +31,16 @@ def path(loaded: Loaded) -> str:
     return settings.lb.config
 
 
+def remarks(loaded: Loaded) -> tuple[str, ...]:
+    """Say when one lies there that is not served."""
+    config = loaded.settings.lb.config
+    if not loaded.balancer or loaded.as_it_is or path(loaded):
+        return ()
+    if not os.path.isfile(config):  # noqa: PTH113
+        return ()
+    return (f"{config} is not served: with these settings templates make HAProxy's main file",)
+
+
 def templates(loaded: Loaded) -> tuple[TemplateOption, ...]:
     """Give it as something to write, where there is one."""
     source = path(loaded)

@@ -201,6 +201,10 @@ class Parts:
                 self.telemetry.event(
                     "warning", "a change takes effect with the next start", table=name
                 )
+        if self.balancer.nginx is None and nginx.nginx(after) is not None:
+            self.telemetry.event(
+                "warning", "nginx starts with the next start", sites=after.nginx.directory
+            )
         if before.target != after.target:
             raise SettingsError(["[target]: cannot change while HAProxy runs; start confsync anew"])
         return loaded

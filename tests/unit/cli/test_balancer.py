@@ -30,6 +30,9 @@ class TestWords:
         loaded, password = read("192.0.2.7", "s3cret", "192.0.2.8", "192.0.2.9")
         assert loaded.settings.vip.addresses == ("192.0.2.7", "192.0.2.8", "192.0.2.9")
         assert password == "s3cret"
+        (warning,) = loaded.warnings
+        assert "command line" in warning
+        assert "s3cret" not in warning
 
     def test_with_the_password_elsewhere_all_are_addresses(self) -> None:
         loaded, password = read("192.0.2.7", "192.0.2.8", secret="s3cret")
