@@ -1,4 +1,8 @@
-"""Runs a program that elects, with a guard beside it that ends it when confsync gives no beat."""
+"""Runs a program that elects, with a guard beside it that ends it when confsync gives no beat.
+
+The other way round too: a program that is stopped hears nobody, and would keep an address that another
+host has taken by now.
+"""
 
 import asyncio
 import contextlib
@@ -14,6 +18,8 @@ from confsync.adapters.process.lasting import Lasting, start
 from confsync.adapters.vip import guard
 from confsync.errors import TargetUnavailable, VipError
 
+_STOPPED = 3
+"""Beats in a row at which a program was found stopped, before it is ended."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -39,6 +45,7 @@ class Guarded:
         self._seconds = seconds
         self._process: Lasting | None = None
         self._beats = -1
+        self._stops = 0
         self._ended = asyncio.Event()
 
     async def run(
@@ -72,14 +79,18 @@ class Guarded:
         return f"exit code {code}" if code >= 0 else f"ended by signal {-code}"
 
     def beat(self) -> None:
-        """Have the guard wait anew."""
-        if self._beats >= 0:
-            try:
-                os.write(self._beats, guard.BEAT)
-            except BlockingIOError:
-                return  # it is stopped, and has beats enough
-            except OSError:
-                self.kill()  # unguarded, it must not go on
+        """Have the guard wait anew; end a program that is stopped."""
+        if self._process is None or self._beats < 0:
+            return
+        self._stops = self._stops + 1 if _stopped(self._process.pid) else 0
+        if self._stops >= _STOPPED:
+            self.kill()
+        try:
+            os.write(self._beats, guard.BEAT)
+        except BlockingIOError:
+            return  # the guard is stopped, and has beats enough
+        except OSError:
+            self.kill()  # unguarded, it must not go on
 
     def signal(self, number: int) -> None:
         """Signal the program."""
@@ -118,3 +129,19 @@ class Guarded:
         os.set_blocking(its, False)
         self._beats = its
         return watch
+
+
+def _stopped(pid: int) -> bool:
+    """Tell whether a process or a child of it is stopped (proc(5): state T)."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:  # a kernel without that file, or it has ended
+        children = []
+    return any(_state(each) == "T" for each in (str(pid), *children))
+
+
+def _state(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""

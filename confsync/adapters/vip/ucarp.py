@@ -205,6 +205,11 @@ def faults_of(options: Options) -> Iterator[str]:
         )
     elif set(options.password) & {"\n", "\r", "\0"}:
         yield "vip: the password has a line break or NUL in it (choose another)"
+    if options.base * options.ratio >= carp.SLOWEST:
+        yield (
+            f"vip.advbase: {options.base} s times ratio = {options.ratio} is not below"
+            f" {carp.SLOWEST} s, so that no goodbye is understood (set advbase = 1)"
+        )
     if options.base == 0 and options.skew < _SHORTEST:
         yield (
             f"vip.advskew: with advbase = 0 it alone is the interval, and is below {_SHORTEST} 256ths"

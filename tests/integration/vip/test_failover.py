@@ -102,6 +102,17 @@ def test_a_program_that_is_killed_costs_the_other_host_nothing(pair: Pair, engin
     wait_until(lambda: pair.a.pids(f"{engine} --"), "the program again")
 
 
+def test_a_program_that_is_stopped_keeps_no_address(pair: Pair, engine: str) -> None:
+    """It would hear nobody, and both hosts would have the addresses for ever."""
+    first, _ = pair.both()
+    stopped = pair.a.pids(f"{engine} --")[-1]  # of keepalived the child, which does the work
+    os.kill(stopped, signal.SIGSTOP)
+    first.wait("the program that elects ended")
+    pair.only(pair.b)
+    wait_until(lambda: not _alive([stopped]), "its end")
+    wait_until(lambda: first.standing()["role"] == "waits", "a's part")
+
+
 def test_no_program_goes_on_without_its_guard(pair: Pair) -> None:
     pair.settings = {"engine": "keepalived"}
     runner = pair.start(pair.a)

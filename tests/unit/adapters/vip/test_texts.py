@@ -46,6 +46,7 @@ def test_ucarp_gets_its_password_by_a_descriptor() -> None:
         ({"password": "x" * 20}, "has 20 bytes, ucarp takes 19"),
         ({"password": "ü" * 10}, "has 20 bytes"),
         ({"password": "a\nb"}, "line break"),
+        ({"base": 85}, "no goodbye"),
         ({"base": 0}, "vip.advskew"),
         ({"base": 0, "skew": 26, "immediate": ""}, "immediate.so"),
     ],
