@@ -50,7 +50,7 @@ class Section:
         return "\n\n".join([f"## {self.title}", *bodies])
 
 
-def page(sections: list[Section], about: dict[str, str]) -> str:
+def page(sections: list[Section], about: dict[str, str], title: str = "Speed") -> str:
     """Write the page."""
     rows = [
         [
@@ -63,7 +63,7 @@ def page(sections: list[Section], about: dict[str, str]) -> str:
         for target in section.targets
     ]
     blocks = [
-        "# Speed",
+        f"# {title}",
         "Written by `make bench`; how it measures stands in ../README.md.",
         "Times belong to one machine and one hour: compare within this page only.",
         Table(heads=["", ""], rows=[[name, value] for name, value in about.items()]).text(),
@@ -74,13 +74,15 @@ def page(sections: list[Section], about: dict[str, str]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def save(sections: list[Section], about: dict[str, str], folder: Path) -> Path:
-    """Write FOLDER/speed.md and FOLDER/speed.json; returns the first."""
+def save(
+    sections: list[Section], about: dict[str, str], folder: Path, title: str = "Speed"
+) -> Path:
+    """Write FOLDER/speed.md and FOLDER/speed.json, or of another title; returns the first."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = folder / "speed.md"
-    found.write_text(page(sections, about))
+    found = folder / f"{title.lower()}.md"
+    found.write_text(page(sections, about, title))
     raw = {"about": about, **{section.title: section.raw for section in sections}}
-    (folder / "speed.json").write_text(json.dumps(_rounded(raw), separators=(",", ":")) + "\n")
+    found.with_suffix(".json").write_text(json.dumps(_rounded(raw), separators=(",", ":")) + "\n")
     return found
 
 

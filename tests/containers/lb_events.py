@@ -3,7 +3,7 @@
 Used by the tests, which assert, and by benchmarks/failover.py, which measures.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +37,21 @@ LEASE = 2
 
 
 class LbPair(Pair):
-    """Both hosts with the same load balancer, as the post starts it, the password in a file."""
+    """Both hosts with the same load balancer, as the post starts it, the password in a file.
 
-    def __init__(self, image: str, engine: str, folder: Path, **variables: str) -> None:
+    `each`: further variables of host "a" and host "b".
+    """
+
+    def __init__(
+        self,
+        image: str,
+        engine: str,
+        folder: Path,
+        *,
+        each: Mapping[str, Mapping[str, str]] | None = None,
+        **variables: str,
+    ) -> None:
+        self.each = each or {}
         self.engine = engine
         self.folder = folder
         write(folder / "haproxy.cfg", CONFIG)
@@ -56,7 +68,7 @@ class LbPair(Pair):
             "password": "/run/secrets/vip",
         }
         options = [f"--volume={self.folder}/{name}:{at}:ro" for name, at in mounts.items()]
-        variables = dict(self.variables)
+        variables = {**self.variables, **self.each.get(host.letter, {})}
         if self.engine == "keepalived":
             variables["CONFSYNC_VIP__PEERS"] = self.other(host).own
         options += [f"--env={name}={value}" for name, value in variables.items()]
