@@ -3,8 +3,10 @@
 It is a source like a template: read by its path, copied, checked and run from `target.config`.
 """
 
+import contextlib
 import functools
 import os
+from pathlib import Path
 
 from confsync.adapters.files.templates import TemplateOption
 from confsync.core.haproxy import served
@@ -57,6 +59,18 @@ def templates(loaded: Loaded) -> tuple[TemplateOption, ...]:
             beneath=functools.partial(served.beneath, stats_socket=target.stats_socket),
         ),
     )
+
+
+def make_room(loaded: Loaded) -> None:
+    """Make the folders of the sockets that it opens: on a host the distribution's unit does that.
+
+    HAProxy's check does not see that one is missing, and the start or reload fails of it.
+    """
+    source = path(loaded)
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        text = Path(source).read_text() if source else ""
+        for each in served.sockets(text):
+            Path(each).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
 
 
 def _missing(config: str, directory: str) -> str:

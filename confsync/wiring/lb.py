@@ -173,6 +173,7 @@ class Parts:
         )
 
     def _running(self, loaded: Loaded, *, must: str = "") -> Running:
+        handwritten.make_room(loaded)
         private = str(Path(loaded.settings.target.config).parent) == loaded.settings.lb.directory
         self._running_now = Running(
             loaded,

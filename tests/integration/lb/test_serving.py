@@ -46,6 +46,21 @@ def test_a_file_alone_is_served_and_a_stop_leaves_nothing(lb: Balancer, port: in
         get(port)
 
 
+def test_folders_of_its_own_sockets_are_made(lb: Balancer, port: int, tmp_short: Path) -> None:
+    """As in Debian's own file, which relies on a unit for /run/haproxy."""
+    own, other = tmp_short / "one" / "admin.sock", tmp_short / "two" / "admin.sock"
+    text = config(port, answer="x")
+    lb.config.write_text(text.replace("daemon\n", f"daemon\n    stats socket {own} level admin\n"))
+    lb.up()
+    assert own.is_socket()
+    lb.wait_cycle("in step")
+    mark = lb.mark()
+    lb.config.write_text(text.replace("daemon\n", f"daemon\n    stats socket {other} level user\n"))
+    lb.again()
+    lb.wait_cycle("reloaded", since=mark)
+    assert other.is_socket()
+
+
 @on_both
 def test_hup_takes_a_good_file_and_refuses_a_bad_one_without_loss(
     lb: Balancer, port: int, backends: Backends, soak: Soak, figures: Figures

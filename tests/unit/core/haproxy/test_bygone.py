@@ -65,3 +65,10 @@ class TestServed:
     def test_another_socket_does_not_count(self) -> None:
         text = "global\n  stats socket /run/y.sock level admin\n  #stats socket /run/x.sock\n"
         assert served.beneath(text, "/run/x.sock") != ""
+
+    def test_sockets_are_those_with_a_whole_path(self) -> None:
+        text = (
+            "global\n  stats socket /run/a.sock level admin\n  stats socket ipv4@127.0.0.1:99\n"
+            '  stats socket "${DIR}/b.sock"\n  stats socket unix@/run/c.sock\n'
+        )
+        assert served.sockets(text) == ("/run/a.sock", "/run/c.sock")
