@@ -1,11 +1,12 @@
 # Thin over `uv run`; CI calls the same targets. `make help` lists them.
 UV := scripts/uv
 RUN := $(UV) run --no-sync
+UNIT = $(RUN) pytest -q --randomly-dont-reset-seed --few
 SYNC := $(UV) sync --locked --quiet --extra haproxy
 RELEASE := 12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit coverage integration lint type arch fmt soak mutate bench docs build image sidecar deb clean
+.PHONY: help setup demo test unit laws coverage integration lint type arch fmt soak mutate bench docs build image sidecar deb clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -16,10 +17,21 @@ setup: ## uv and the locked dependencies, in .venv
 demo: setup ## the main job on toy backends, under a minute
 	@$(RUN) confsync demo
 
-test: setup lint arch type unit coverage integration ## everything that must pass
+test: setup lint arch type unit laws coverage integration ## everything that must pass
 
-unit: setup ## unit tests
-	$(RUN) pytest -q -n 4 --dist worksteal --randomly-dont-reset-seed tests/unit tests/repo
+# Three plain runs cost less than one that hands out each test: every file is read, and rewritten for
+# its assertions, once.
+unit: setup ## unit tests, in seconds: laws on few examples
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target unit-core unit-adapters unit-rest
+unit-core:
+	$(UNIT) tests/unit/core
+unit-adapters:
+	$(UNIT) tests/unit/adapters
+unit-rest:
+	$(UNIT) --ignore=tests/unit/core --ignore=tests/unit/adapters tests/unit tests/repo
+
+laws: setup ## the laws among the unit tests, on more examples
+	$(RUN) pytest -q -n 2 --dist worksteal --hypothesis-profile=laws -m 'hypothesis or soak' tests/unit
 
 coverage: setup ## the branch coverage that core and domain must have from their own tests
 	$(RUN) coverage run -m pytest -q -p no:randomly tests/unit/core tests/golden

@@ -16,6 +16,8 @@ GONE = 24
 """Answers of others, one after the other, after which one of two servers is surely out."""
 PAUSE = 0.0004
 """Seconds between two requests: a client without pause would take what others work with."""
+HELD_UP = 0.003
+"""Seconds between a server's last answer and that of another in its turn: two requests."""
 CUT = b"\r\n\r\n"
 
 
@@ -33,7 +35,7 @@ class Client:
             self._socket = socket.create_connection(("127.0.0.1", self._port), LONGEST)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(self._request)
-        said = b""
+        said = head = b""
         length = -1
         while length < 0 or len(said) < length:
             piece = self._socket.recv(65536)
@@ -63,19 +65,27 @@ class Client:
                     raise TimeoutError(f"no answer of {name!r} within {LONGEST} s")
             return (time.monotonic() - begin) * 1000
 
-    def last(self, port: int, change: "Change", name: bytes) -> float:
-        """Make a change; return the milliseconds until the server of this name answered last."""
+    def last(self, port: int, change: "Change", name: bytes) -> float | None:
+        """Make a change; return the milliseconds until the server of this name is out.
+
+        Of two servers that take turns: the middle between its last answer and the first one that
+        another gave in its turn. None when this client was held up just then, and cannot tell.
+        """
         self.answer()
         with change.made(port) as begin:
-            last, others = begin, 0
+            last = out = begin
+            others = 0
             while others < GONE:
-                others += 1
                 time.sleep(PAUSE)
-                if self.answer() == name:
+                found = self.answer()
+                others += 1
+                if found == name:
                     last, others = time.monotonic(), 0
+                elif others == 2:
+                    out = time.monotonic()
                 if last - begin > LONGEST:
                     raise TimeoutError(f"{name!r} still answers after {LONGEST} s")
-            return (last - begin) * 1000
+            return (last + out) * 500 - begin * 1000 if out - last <= HELD_UP else None
 
 
 class Change:

@@ -6,6 +6,7 @@ stops at its first answer. It goes: at its last one.
 
 import contextlib
 import json
+import math
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from tests.support import machine
 from tests.support.backend import Backends
 from tests.support.consul import Consul
 
+TITLE = "Consul write to live traffic, without a reload"
 OTHERS, INSTANCES = 10, 3
 TURNS = 16
 """Servers that come and go in turn, so that one is forgotten before it comes again."""
@@ -39,7 +41,7 @@ def fill(consul: Consul) -> None:
 
 def measure(rounds: int, folder: Path, environ: Mapping[str, str], version: str) -> Section:
     """Measure `rounds` comings and as many goings of each."""
-    section = Section(title="Consul write to live traffic, without a reload")
+    section = Section(title=TITLE)
     with contextlib.ExitStack() as stack:
         backends = stack.enter_context(Backends())
         (stays,) = backends.start_many(1)
@@ -76,6 +78,7 @@ def turns(rounds: int, quick: Sequence[Line], slow: Sequence[Line]) -> None:
             for line in (*quick, *slow):
                 line.came.clear()
                 line.went.clear()
+                line.begun.clear()
 
 
 def cpu_of(line: Line, changes: int) -> float:
@@ -101,8 +104,23 @@ def stage_times(line: Line, changes: int) -> dict[str, list[float]]:
     return {stage: [each.get(stage, 0.0) for each in cycles] for stage in cycles[-1]}
 
 
-def p99(values: Sequence[float]) -> str:
-    return f"{sorted(values)[max(0, -(-99 * len(values) // 100) - 1)]:.1f}"
+HEADINGS = ["ms", *HEADS[:3], "p99", "n"]
+
+
+def row(what: str, values: Sequence[float]) -> list[str]:
+    """Write samples as a row under HEADINGS."""
+    if not values:
+        return [what, *["-"] * 4, "0"]
+    *spread, count = Spread.of(values).cells()
+    p99 = sorted(values)[max(0, math.ceil(0.99 * len(values)) - 1)]
+    return [what, *spread, f"{p99:.1f}", count]
+
+
+def rows_of(line: Line) -> list[list[str]]:
+    return [
+        row(f"{line.name}: first answer", line.came),
+        row(f"{line.name}: last answer", line.went),
+    ]
 
 
 def _tell(
@@ -113,26 +131,22 @@ def _tell(
     cpu: Mapping[str, float],
     reloads: int,
 ) -> None:
-    rows = []
-    for line in every:
-        for what, values in (("first answer", line.came), ("last answer", line.went)):
-            cells = Spread.of(values).cells()
-            rows.append([f"{line.name}: {what}", *cells[:3], p99(values), cells[3]])
-    rows += [
-        [f"confsync's cycle: {stage}", *Spread.of(ms).cells()[:3], p99(ms), str(len(ms))]
-        for stage, ms in stages.items()
-    ]
-    section.parts += [
+    rows = [each for line in every for each in rows_of(line)]
+    rows += [row(f"confsync's cycle: {stage}", ms) for stage, ms in stages.items()]
+    about = (
         f"HAProxy {version}; beside the service that changes {OTHERS} others of {INSTANCES}. Of a "
         "server that comes until its first answer, of one that goes until its last one. "
-        f"confsync's HAProxy was reloaded {reloads} times meanwhile.",
-        Table(heads=["ms", *HEADS[:3], "p99", "n"], rows=rows),
+        f"confsync's HAProxy was reloaded {reloads} times meanwhile."
+    )
+    section.parts += [
+        about,
+        Table(heads=HEADINGS, rows=rows),
         Table(
             heads=[f"CPU a change, one each {CPU_PACE:g} s", "ms"],
             rows=[[name, f"{ms:.1f}"] for name, ms in cpu.items()],
         ),
     ]
-    floor, confsync, *slow = every
+    floor, _, *slow = every
     medians = {line.name: (middle(line.came), middle(line.went)) for line in every}
     come, go = medians["confsync"]
     section.targets += [
@@ -167,7 +181,7 @@ def _tell(
 
 
 def middle(values: Sequence[float]) -> float:
-    return Spread.of(values).median
+    return Spread.of(values).median if values else math.nan
 
 
 def missing(version: str) -> str:

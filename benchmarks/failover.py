@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import plot, provenance
+from benchmarks import provenance, timeline
 from benchmarks.report import Section, Table, Target, save
 from tests.containers.lb_events import EVENTS, LbPair
 from tests.support.containers import balancer, docker, get
@@ -219,7 +219,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path, help="the folder for the page")
     options = parser.parse_args()
     if options.plot:
-        plot.draw(json.loads((RESULTS / "failover.json").read_text()), PICTURE)
+        timeline.draw(json.loads((RESULTS / "failover.json").read_text()), PICTURE)
         return 0
     load, begin = os.getloadavg(), time.monotonic()
     image, sections = balancer(), []
@@ -249,7 +249,7 @@ def main() -> int:
         print(f"written: {written}", file=sys.stderr)
         print(written.read_text())
         if whole and results == RESULTS:
-            plot.draw(json.loads(written.with_suffix(".json").read_text()), PICTURE)
+            timeline.draw(json.loads(written.with_suffix(".json").read_text()), PICTURE)
     else:
         print("\n\n".join(section.text() for section in sections))
     return 0

@@ -24,7 +24,8 @@ CONSUL_TEMPLATE = "consul-template"
 
 @dataclass(kw_only=True)
 class Line:
-    """One line. `ports`: of the servers that come and go in turn. `log`: what the tool printed."""
+    """One line. `ports`: of the servers that come and go in turn. `begun`: when
+    each change began (the monotonic clock's ms). `log`: what the tool printed."""
 
     name: str
     consul: Consul
@@ -33,6 +34,7 @@ class Line:
     ports: Sequence[int]
     came: list[float] = field(default_factory=list)
     went: list[float] = field(default_factory=list)
+    begun: list[float] = field(default_factory=list)
     turn: int = 0
 
     @property
@@ -50,12 +52,16 @@ class Line:
     def add(self) -> None:
         """Register a server, and time its first answer."""
         change, name = asking.came(SERVICE, self.port), f"s{self.port}".encode()
+        self.begun.append(time.monotonic() * 1000)
         self.came.append(self._client().first(self.consul.port, change, name))
 
     def remove(self) -> None:
         """Deregister it, and time its last answer."""
         change, name = asking.went(SERVICE, self.port), f"s{self.port}".encode()
-        self.went.append(self._client().last(self.consul.port, change, name))
+        self.begun.append(time.monotonic() * 1000)
+        found = self._client().last(self.consul.port, change, name)
+        if found is not None:
+            self.went.append(found)
         self.turn += 1
 
     def _client(self) -> asking.Client:
@@ -96,8 +102,8 @@ class Maker:
         """
         place, consul = self._place("confsync")
         source = {"address": f"http://{consul.address}"}
-        template = {"template": self._template} if self._template else {}
-        settings = place.settings("confsync", source, **template)
+        template = self._template or "builtin:haproxy.cfg"
+        settings = place.settings("confsync", source, template=template)
         place.begin(settings)
         argv = [site.CONFSYNC]
         if beats is not None:

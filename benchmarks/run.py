@@ -9,18 +9,32 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import containers, cycles, idle, measuring, provenance, reloading, report, starting
+from benchmarks import (
+    changing,
+    containers,
+    cycles,
+    growing,
+    idle,
+    measuring,
+    plot,
+    provenance,
+    reloading,
+    report,
+    starting,
+)
 from tests.support.haproxy import VERSIONS
 
+VERSION = "2.6"
+"""HAProxy's, for changes without a reload: what is measured is before it."""
 RESULTS = Path(__file__).with_name("results")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__)
-    names = ["version", "once", "idle", "reload", "containers", "cycle"]
+    names = ["version", "once", "idle", "reload", "runtime", "containers", "cycle"]
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--quick", action="store_true", help="a few rounds, to see that all works")
     parser.add_argument(
@@ -46,26 +60,43 @@ def main() -> int:
             made.mkdir()
             return made
 
-        measurements: dict[str, Callable[[], report.Section]] = {
+        measurements: dict[str, Callable[[], report.Section | list[report.Section]]] = {
             "version": lambda: starting.version(5 if few else 40, environ),
             "once": lambda: starting.turns(3 if few else 20, place("once"), environ),
             "idle": lambda: idle.measure(5 if few else 60, place("idle"), environ),
             "reload": lambda: reloading.measure(
                 2 if few else 30, place("r"), environ, options.haproxy
             ),
+            "runtime": lambda: runtime(5 if few else 220, 3 if few else 40, place("rt"), environ),
             "containers": lambda: containers.measure(2 if few else 20, place("c"), environ),
             "cycle": lambda: cycles.measure(2 if few else 7, place("cycle"), environ),
         }
-        sections = []
+        sections: list[report.Section] = []
         for title in options.only:
             print(f"measuring: {title}", file=sys.stderr, flush=True)
-            sections.append(measurements[title]())
+            found = measurements[title]()
+            sections += found if isinstance(found, list) else [found]
     about = _about(load, time.monotonic() - begin)
     print(report.page(sections, about))
     results = options.results or (RESULTS if whole else None)
     if results is not None:
         print(f"written: {report.save(sections, about, results)}", file=sys.stderr)
+        if picture := plot.drawn(sections):
+            (results / "runtime.svg").write_text(picture)
     return 0
+
+
+def runtime(
+    rounds: int, many: int, folder: Path, environ: Mapping[str, str]
+) -> list[report.Section]:
+    """Measure changes without a reload: of few services, of many, and a burst."""
+    if why := changing.missing(VERSION):
+        return [report.Section(title=changing.TITLE, parts=[f"Not measured: {why}."])]
+    return [
+        changing.measure(rounds, folder / "few", environ, VERSION),
+        growing.many(many, folder / "many", environ, VERSION),
+        growing.burst(folder / "burst", environ, VERSION),
+    ]
 
 
 def _about(load: tuple[float, ...], seconds: float) -> dict[str, str]:

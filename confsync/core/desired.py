@@ -6,6 +6,7 @@ that could not be taken is a Problem in words. Which services may shrink is not 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from confsync.core import naming, registrations
 from confsync.core.registrations import Made, Registration, Work
@@ -64,6 +65,8 @@ class Memo:
             if known is None or known.backend.slug != slug or not known.still(service):
                 known = registrations.made(service, slug, statuses, Work(loops, ids))
                 self.typed += 1
+            elif known.service is not service:
+                known = replace(known, service=service)  # so that the next look is a short one
             found.append(known)
         self._made = {one.service.name: one for one in found}
         return found

@@ -96,6 +96,10 @@ def fragment(number: int, value: object, caller: Callable[[], str]) -> str:
         and known.steps <= effort.left()  # else the body tells where it is too much
     ):
         effort.spend(known.steps)
+        if known.source is not source:
+            known = Fragment(
+                source, known.text, known.steps
+            )  # so that the next look is a short one
     else:
         before = effort.left()
         text = caller()

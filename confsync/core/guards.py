@@ -262,7 +262,10 @@ class _Judgement:
         """Extend the history by `current`; drop what was replaced before the window began."""
         seen = self.memory.seen.get(name, ())
         history = tuple((min(then, self.now), service) for then, service in seen)
-        if not history or history[-1][1] != current:
+        if history and history[-1][1] == current:
+            # The newest of equal ones: the next look at the same object need not compare.
+            history = (*history[:-1], (history[-1][0], current))
+        else:
             history = (*history, (self.now, current))
         begin = self.now - self.limits.window
         while len(history) > 1 and history[1][0] <= begin:

@@ -173,8 +173,7 @@ class Turn:
                 return None, None
             old.append(before)
             new.append(after)
-        running = proxies.configuration(tuple(old))
-        return running, proxies.configuration(tuple(new), running)
+        return proxies.configuration(tuple(old)), proxies.configuration(tuple(new))
 
     def _context(self, old: proxies.Configuration, new: proxies.Configuration) -> Context:
         @functools.cache

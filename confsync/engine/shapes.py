@@ -31,8 +31,6 @@ class Shapes:
 
     def __init__(self) -> None:
         self._passed: OrderedDict[Key, list[frozenset[Shape]]] = OrderedDict()
-        self._cut: dict[str, tuple[str, list[str]]] = {}
-        """Destination -> the text that was cut last, and its sections: most are the next one's."""
 
     def passed(self, config: RenderedConfig, configs: Collection[str]) -> None:
         """Remember a set that a check has passed. `configs`: those files that are configurations."""
@@ -57,8 +55,9 @@ class Shapes:
         """Trust nothing any more: what was known was refused."""
         self._passed.clear()
 
+    @staticmethod
     def _structure(
-        self, config: RenderedConfig, configs: Collection[str]
+        config: RenderedConfig, configs: Collection[str]
     ) -> tuple[Key, list[frozenset[Shape]]]:
         """Give what must be as it was, and the shapes in each section."""
         key: list[tuple[str, tuple[str, ...]]] = []
@@ -67,19 +66,12 @@ class Shapes:
             if file.destination not in configs:
                 key.append((file.destination, (digest(file.text),)))
                 continue
-            chunks = self._chunks(file.destination, file.text)
+            chunks = text.pieces(file.text)
             _piece.expect(len(chunks))
             pieces = [_piece(chunk) for chunk in chunks]
             key.append((file.destination, tuple(rest for rest, _ in pieces)))
             shapes += [found for _, found in pieces]
         return tuple(key), shapes
-
-    def _chunks(self, destination: str, content: str) -> list[str]:
-        known, pieces = self._cut.get(destination, ("", []))
-        if known != content:
-            pieces = text.chunks(content, pieces)
-            self._cut[destination] = content, pieces
-        return pieces
 
 
 @Remembered

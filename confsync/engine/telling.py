@@ -55,9 +55,9 @@ def news(telemetry: Telemetry, before: CycleReport | None, report: CycleReport) 
         telemetry.event("warning", "edited by another hand", diff=report.diff)
 
 
-def identity(observed: Observed) -> tuple[bool, int, str]:
+def identity(observed: Observed) -> tuple[bool, str, int, str]:
     """Tell what must not change without a reason of ours."""
-    return observed.running, observed.worker_pid, observed.version
+    return observed.running, observed.place, observed.worker_pid, observed.version
 
 
 def difference(before: Observed | None, now: Observed) -> str:
@@ -66,9 +66,9 @@ def difference(before: Observed | None, now: Observed) -> str:
         return "HAProxy runs" if now.running else "HAProxy does not run"
     if not now.running:
         return "HAProxy stopped"
-    if now.version != before.version:
+    if now.version != before.version and now.version and before.version:
         return f"HAProxy was upgraded to {now.version}"
-    if now.master_pid != before.master_pid:
+    if now.master_pid != before.master_pid or now.place != before.place:
         return "HAProxy was restarted"
     return RELOADED
 

@@ -8,7 +8,7 @@ from confsync.adapters.docker.check import Checker, CheckOptions
 from confsync.adapters.docker.current import Current
 from confsync.adapters.docker.delivery import DeliveredStore
 from confsync.adapters.docker.engine import Engine
-from confsync.adapters.docker.inside import Inside
+from confsync.adapters.docker.inside import ROOT, Inside
 from confsync.adapters.docker.master import Masters
 from confsync.adapters.docker.options import DockerOptions
 from confsync.adapters.docker.signalling import Signalling
@@ -52,9 +52,10 @@ def made(
     """
     engine = Engine(DockerOptions(container=chosen.container))
     bridge = Bridge(engine)
-    inside = Inside(engine, bridge)
+    rooted = Bridge(engine, user=ROOT)
+    inside = Inside(engine, bridge, rooted)
     masters = Masters(inside)
-    current = Current(chosen.container, engine, bridge)
+    current = Current(chosen.container, engine, bridge, rooted)
     store: Store = local
     delivered: Agreement | DeliveredStore[Recovery] = Agreement(
         inside, placement, local.destinations

@@ -45,7 +45,7 @@ class Site:
         self.agent: Agent
         self._made: list[Lb] = []
         self._count = 0
-        self._ports: dict[str, int] = {}
+        self.ports: dict[str, int] = {}
 
     def build(
         self,
@@ -106,13 +106,13 @@ class Site:
         """Start a server and register it; returns its name."""
         self._count += 1
         name = f"web-{self._count}"
-        self._ports[name] = self.backends.start(name)
+        self.ports[name] = self.backends.start(name)
         self.register(name)
         return name
 
     def register(self, name: str, **more: object) -> None:
         """Register one of the servers, perhaps otherwise than before."""
-        port = self._ports[name]
+        port = self.ports[name]
         self.consul.register("web", id=name, address="127.0.0.1", port=port, **more)  # type: ignore[arg-type]
 
     def change(self, load: Load | None = None, outcome: str = "reloaded") -> str:

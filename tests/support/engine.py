@@ -186,13 +186,19 @@ class EngineProxy:
                 self._open -= {outside, inside}
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        refused = False
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 self._flowing.wait()
+                if refused:
+                    continue  # what belongs to that request
                 line = data.partition(b"\r\n")[0].decode("latin-1")
                 if line.endswith(" HTTP/1.1") and any(f in line for f in self.forbidden):
-                    said = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\nrules"
-                    source.sendall(said)
+                    said = (
+                        b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"
+                    )
+                    source.sendall(said + b"rules")
+                    refused = True
                     continue
                 sink.sendall(data)
         with contextlib.suppress(OSError):

@@ -137,6 +137,27 @@ class Follower:
 
         Retry-After is kept to. `query` names it in the roster while it fails.
         """
+        try:
+            value = await attempt()
+        except DiscoveryError as error:
+            value = await self._retried(query, attempt, error)
+        if self._roster.answered(query) and query == SERVICES:
+            # The first query of all works again: the others need not sit out their pauses.
+            self._back.set()
+            self._back.clear()
+        return value
+
+    async def _retried(
+        self, query: str, attempt: Callable[[], Awaitable[T]], failed: DiscoveryError
+    ) -> T:
+        """Try again until it works. `failed`: how the first try ended."""
+        first: list[DiscoveryError] = [failed]
+
+        async def attempted() -> T:
+            if first:
+                raise first.pop()
+            return await attempt()
+
         grow = tenacity.wait_random_exponential(
             multiplier=2 * FIRST_PAUSE, min=FIRST_PAUSE, max=LONGEST_PAUSE
         )
@@ -160,11 +181,7 @@ class Follower:
             wait=wait,
             sleep=sleep,
         )
-        value: T = await retrying(attempt)
-        if self._roster.answered(query) and query == SERVICES:
-            # The first query of all works again: the others need not sit out their pauses.
-            self._back.set()
-            self._back.clear()
+        value: T = await retrying(attempted)
         return value
 
     async def _pause(self, seconds: float, *, patient: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Tar archives in memory, as the engine's API takes and gives files. Pure."""
+"""Tar archives in memory, as the engine's API takes files. Pure."""
 
 import io
 import posixpath
@@ -38,14 +38,3 @@ def pack(files: Sequence[File], *, now: float | None = None) -> bytes:
             entry.uid, entry.gid, entry.mtime = each.uid, each.gid, int(moment)
             tar.addfile(entry, io.BytesIO(each.data))
     return packed.getvalue()
-
-
-def unpack(packed: bytes) -> bytes | None:
-    """Return the content of the one file in an archive; None when it is no plain file."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as tar:
-            entry = tar.next()
-            file = tar.extractfile(entry) if entry is not None and entry.isreg() else None
-            return file.read() if file is not None else None
-    except tarfile.TarError:
-        return None

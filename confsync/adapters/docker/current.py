@@ -16,13 +16,13 @@ Wake = Callable[[str], None]
 
 
 class Current:
-    """The container that the settings mean; the bridge leads into it."""
+    """The container that the settings mean; the bridges lead into it."""
 
-    def __init__(self, wanted: str, engine: Engine, bridge: Bridge) -> None:
+    def __init__(self, wanted: str, engine: Engine, *bridges: Bridge) -> None:
         """`wanted`: as the settings name it."""
         self._wanted = wanted
         self._engine = engine
-        self._bridge = bridge
+        self._bridges = bridges
         self._known: Container | None = None
         self._looked = float("-inf")
         self._listening = False
@@ -34,7 +34,8 @@ class Current:
             began = time.monotonic()
             known = await self._engine.find(self._wanted)
             self._known, self._looked = known, began
-            self._bridge.use(known)
+            for bridge in self._bridges:
+                bridge.use(known)
         if known.state == "paused":
             raise errors.TargetUnavailable(
                 f"the container {known.name} is paused",
@@ -78,5 +79,6 @@ class Current:
 
     def close(self) -> None:
         """Give connections back."""
-        self._bridge.close()
+        for bridge in self._bridges:
+            bridge.close()
         self._engine.close()

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from confsync import errors
 from confsync.adapters.docker import archive, events, faults, oneoff, stream, words
 from confsync.adapters.docker.archive import File
 from confsync.adapters.docker.client import Client
@@ -26,13 +25,10 @@ T = TypeVar("T")
 OUTPUT_LIMIT = 1024 * 1024
 """Bytes of a command's output that are kept; `haproxy -c` of a broken file says some kB."""
 
-READ_LIMIT = 64 * 1024 * 1024
 LOG_LINES = 200
 LOG_LIMIT = 4 * 1024 * 1024
 
 _SHORTEST_ID = 8
-_SLACK = 64 * 1024
-_SYMLINK, _SPECIAL = 1 << 27, 0x8F280000  # Go's os.FileMode: ModeSymlink, ModeType
 _POLL = 0.02
 _POLLS = 100
 
@@ -69,7 +65,7 @@ class Stream:
 
 
 class Engine:
-    """Finds, reads, writes and runs; each request takes at most `options.timeout` seconds.
+    """Finds, writes and runs; each request takes at most `options.timeout` seconds.
 
     Raises TargetUnavailable and TargetDenied; NoContainer where there is not the one that is meant,
     faults.Refusal where the engine says no (a container that does not run, say).
@@ -250,34 +246,6 @@ class Engine:
                 await self.call(lambda c, f=folder, p=packed: c.put(container, f, p))  # type: ignore[misc]
             except faults.Refusal as error:
                 raise words.unwritten(found, folder, error) from error
-
-    async def read(self, container: str, path: str, *, limit: int = READ_LIMIT) -> bytes | None:
-        """Read a file of a container, running or not; None: there is none. One symlink is followed.
-
-        Raises TargetUnavailable for what is no plain file, has more than `limit` bytes, or lies on a
-        tmpfs (which the engine's archives do not show).
-        """
-        found = await self.inspect(container)
-        followed, stat, packed = path, {}, b""
-        for _ in range(2):
-            words.readable(found, followed)
-            try:
-                stat, packed = await self.call(
-                    lambda c, p=followed: c.get(container, p, limit + _SLACK)  # type: ignore[misc]
-                )
-            except faults.Refusal as error:
-                if error.status == 404 and "no such container" not in error.words.lower():
-                    return None
-                raise
-            if not int(stat.get("mode", 0)) & _SYMLINK:
-                break
-            followed = str(stat.get("linkTarget", ""))
-        content = None if int(stat.get("mode", 0)) & _SPECIAL else archive.unpack(packed)
-        if content is None or len(content) > limit:
-            raise errors.TargetUnavailable(
-                f"{path} in the container is no plain file of at most {limit} bytes"
-            )
-        return content
 
     async def kill(self, container: str, signal: str) -> None:
         """Send a signal ("SIGUSR2") to a container's first process."""

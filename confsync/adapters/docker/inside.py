@@ -111,9 +111,13 @@ class Found:
 class Inside:
     """The inside of whatever container is given."""
 
-    def __init__(self, engine: Engine, bridge: Bridge | None = None) -> None:
+    def __init__(
+        self, engine: Engine, bridge: Bridge | None = None, root: Bridge | None = None
+    ) -> None:
+        """`bridge`: with the rights of the container's user; `root`: one of root's."""
         self.engine = engine
         self._bridge = bridge
+        self._root = root
         self._bridged: tuple[tuple[str, float], str] | None = None
 
     async def run(
@@ -130,15 +134,13 @@ class Inside:
 
         `user`: UID:GID; "": whoever, but root where no bridge is. Raises TargetError, TimeoutError.
         """
-        bridge = self._bridge
-        if bridge is not None and bridge.available:
-            # What the bridge cannot do, an exec may; it has its own words where not.
-            with contextlib.suppress(errors.TargetUnavailable):
-                bridge.use(container)
-                if not user or await self._user(container, bridge) == user:
-                    return await bridge.run(
-                        argv, environment=environment, directory=directory, timeout=timeout
-                    )
+        # What a bridge cannot do, an exec may; it has its own words where not.
+        with contextlib.suppress(errors.TargetUnavailable):
+            bridge = await self._bridged_as(container, user)
+            if bridge is not None:
+                return await bridge.run(
+                    argv, environment=environment, directory=directory, timeout=timeout
+                )
         code, output = await self.engine.run(
             container.id,
             argv,
@@ -171,6 +173,18 @@ class Inside:
             if code == 0:
                 return True
         return False
+
+    async def _bridged_as(self, container: Container, user: str) -> Bridge | None:
+        """Find a bridge with this user's rights ("": whoever's)."""
+        bridge, root = self._bridge, self._root
+        if bridge is not None and bridge.available:
+            bridge.use(container)
+            if not user or await self._user(container, bridge) == user:
+                return bridge
+        if user == ROOT and root is not None and root.available:
+            root.use(container)
+            return root
+        return None
 
     async def _user(self, container: Container, bridge: Bridge) -> str:
         if self._bridged is None or self._bridged[0] != container.life:

@@ -17,6 +17,7 @@ from confsync.adapters.docker.engine import Engine, Process
 from confsync.adapters.docker.inside import ROOT, Inside
 from confsync.adapters.docker.master import Masters
 from confsync.core.haproxy import verdict
+from confsync.core.newcomer import Newcomer
 from confsync.domain.running import Observed
 
 _POLL = 0.1
@@ -137,20 +138,17 @@ class Signalling:
         since: float,
         until: float,
     ) -> Observed:
-        fresh: Observed | None = None
-        first_seen = 0.0
+        newcomer = Newcomer(start)
         while True:
             seen = await observe()
             now = time.monotonic()
             if not seen.running:
                 raise await self._failed(container, f"HAProxy ended: {seen.why}", since)
-            if fresh is None or not seen.same_worker(fresh):
-                fresh, first_seen = seen, now
-            new = bool(seen.worker_pid) and not seen.same_worker(start)
-            settled = now - first_seen >= _STEADY if new else now - self._sent >= _LOG_LAG
+            age = newcomer.age(seen, now)
+            settled = now - self._sent >= _LOG_LAG if age is None else age >= _STEADY
             if settled and (words := await self._alerts(container, since)):
                 raise _refused(words)
-            if settled and new:
+            if settled and age is not None:
                 return seen
             if now >= until:
                 what = (

@@ -46,15 +46,6 @@ def writable(container: Container, path: str) -> None:
         )
 
 
-def readable(container: Container, path: str) -> None:
-    """Refuse what an engine would say is not there although it is. Raises TargetUnavailable."""
-    mount = container.mount_of(path)
-    if mount is not None and mount.kind == "tmpfs":
-        raise errors.TargetUnavailable(
-            f"{path} lies on a tmpfs of the container {container.name}, which the engine cannot read"
-        )
-
-
 def unwritten(container: Container, folder: str, error: faults.Refusal) -> errors.ConfsyncError:
     """Say why files could not be put into a folder."""
     if "No such container" in error.words:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from confsync.adapters.files import reasons
+from confsync.adapters.files.mounts import Mounts
 from confsync.errors import WriteError
 
 # signatures of a file's content: copied to other content, the kernel would refuse the file
@@ -57,6 +58,9 @@ def refused(path: Path, what: str, remedy: str) -> WriteError:
 def failed(path: Path, error: OSError) -> WriteError:
     """Build the one error for what the operating system refused."""
     return refused(path, *reasons.explain(error, path))
+
+
+_MOUNTS = Mounts()
 
 
 @contextmanager
@@ -164,12 +168,8 @@ def _is_mounted(path: Path, found: os.stat_result) -> bool:
     own = os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118 - last part as it is
     for char, code in (("\\", "\\134"), (" ", "\\040"), ("\t", "\\011"), ("\n", "\\012")):
         own = own.replace(char, code)
-    try:
-        table = Path("/proc/self/mountinfo").read_bytes()
-    except OSError:
-        return False  # without /proc the rename itself will say EBUSY
-    wanted = os.fsencode(own)
-    return any(line.split(b" ", 5)[4] == wanted for line in table.splitlines())
+    # Where the table cannot be read, the rename itself will say EBUSY.
+    return os.fsencode(own) in _MOUNTS
 
 
 def _xattrs(path: Path) -> tuple[tuple[str, bytes], ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from confsync import errors, faults
 from confsync.adapters.systemd.systemctl import State, Systemctl
+from confsync.core.newcomer import Newcomer
 from confsync.domain.running import Observed, ServerState
 from confsync.ports import Staged, Target
 
@@ -149,20 +150,17 @@ class SystemdTarget:
     async def _confirmed(self, start: Observed, until: float) -> Observed:
         """Wait for a new worker that stays, and for a unit that is done."""
         asked = time.monotonic()
-        fresh: Observed | None = None
-        first_seen = 0.0
+        newcomer = Newcomer(start)
         while True:
             self._state = None
             seen = await self.observe()
             now = time.monotonic()
             if not seen.running:
                 raise errors.ReloadFailed(f"{self._options.unit} ended: {seen.why}")
-            if fresh is None or not seen.same_worker(fresh):
-                fresh, first_seen = seen, now
-            new = seen.worker_pid and not seen.same_worker(start)
-            if new and not seen.loading and now - first_seen >= _STEADY:
+            age = newcomer.age(seen, now)
+            if age is not None and not seen.loading and age >= _STEADY:
                 return seen
-            if not new and not seen.loading and self._failed(now - asked):
+            if age is None and not seen.loading and self._failed(now - asked):
                 raise errors.ReloadFailed(
                     f"HAProxy did not load the new configuration: worker {seen.worker_pid} stays"
                 )

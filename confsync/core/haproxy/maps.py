@@ -47,7 +47,7 @@ def named(path: str, configs: tuple[str, ...]) -> bool:
     for config in configs:
         if path not in config:
             continue
-        for chunk in text.chunks(config):
+        for chunk in text.pieces(config):
             if path not in chunk:
                 continue
             section = text.section(chunk)

@@ -34,7 +34,7 @@ def paths(configs: tuple[str, ...]) -> tuple[str, ...]:
     """List the paths that configurations name, sorted; a relative one is relative to HAProxy's own."""
     found: set[str] = set()
     for config in configs:
-        pieces = text.chunks(config)
+        pieces = text.pieces(config)
         _of.expect(len(pieces))
         text.section.expect(len(pieces))
         for piece in pieces:

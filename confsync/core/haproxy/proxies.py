@@ -7,7 +7,6 @@ one. Which changes need a reload is weighing.py's.
 """
 
 import functools
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -99,27 +98,15 @@ class Configuration:
     pieces: tuple[tuple[str, ...], ...] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Hint:
-    """Pieces of texts that are nearly the same; it makes no difference to what is read."""
-
-    pieces: tuple[tuple[str, ...], ...] = field(compare=False)
-
-
-def configuration(texts: tuple[str, ...], like: Configuration | None = None) -> Configuration:
-    """Read files in the order in which HAProxy loads them. `like`: one that is nearly the same."""
-    return _configuration(texts, _Hint(like.pieces if like else ()))
-
-
 @functools.lru_cache(maxsize=4)
-def _configuration(texts: tuple[str, ...], hint: _Hint) -> Configuration:
+def configuration(texts: tuple[str, ...]) -> Configuration:
+    """Read files in the order in which HAProxy loads them; of one like another only what differs."""
     found: dict[tuple[str, str, int], Proxy] = {}
     seen: dict[tuple[str, str], int] = {}
     scope = _Scope()
-    like: tuple[tuple[str, ...], ...] = (*hint.pieces, *itertools.repeat((), len(texts)))
-    pieces = tuple(tuple(text.chunks(t, like[n])) for n, t in enumerate(texts))
+    pieces = tuple(text.pieces(t) for t in texts)
     count = sum(map(len, pieces))
-    for kept in (text.section, _blocks, _proxy, named_servers):
+    for kept in (text.section, _blocks, _proxy, _alone, named_servers):
         kept.expect(count)
     for each in pieces:
         for proxy in scope.read(each):
@@ -139,7 +126,13 @@ class _Scope:
 
     def read(self, pieces: Sequence[str]) -> Iterator[Proxy]:
         depth = 0
-        for section in text.read(pieces):
+        for piece in pieces:
+            if depth == 0 and (known := _alone(piece, self._last)).proxy is not None:
+                yield known.proxy
+                continue
+            section = text.section(piece)
+            if not section.head and not section.lines and piece is pieces[0]:
+                continue
             inside = depth > 0
             depth, leaks = _depth(section.text, depth)
             doubt = IN_A_BLOCK if inside else "ends in an `.if` block" if leaks else ""
@@ -174,6 +167,25 @@ class _Scope:
         if len(said) == 2 and said[0] == "from" and said[1] in self._named:
             return self._named[said[1]], ""
         return self._last, f"begins with `{' '.join(said)}`, which cannot be followed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """What a piece is where nothing but the last defaults counts (None: more does)."""
+
+    proxy: Proxy | None = None
+
+
+@Remembered
+def _alone(chunk: str, defaults: Defaults) -> _Alone:
+    """Read a section outside of blocks that names no defaults, as most are, at one look."""
+    section = text.section(chunk)
+    plain = (
+        section.keyword in text.PROXY_KEYWORDS - {"defaults"}
+        and len(section.head) == 2
+        and _blocks(chunk) == (0, 0)
+    )
+    return _Alone(_proxy(chunk, defaults, defaults.doubt) if plain else None)
 
 
 def _depth(chunk: str, depth: int) -> tuple[int, bool]:

@@ -5,6 +5,7 @@ safe side. A section is parsed once for its text, so that of a large configurati
 is read again. What a section means, with the defaults that it inherits, is proxies.py's.
 """
 
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ __all__ = [
     "ServerLine",
     "binds",
     "chunks",
+    "pieces",
     "proxies",
     "read",
     "section",
@@ -110,6 +112,21 @@ def chunks(text: str, like: Sequence[str] = ()) -> list[str]:
     return front + _cut(text, start, end) + back[::-1]
 
 
+_recent: tuple[tuple[str, ...], ...] = ()
+"""The pieces of the texts that were cut last: the next one is most likely nearly one of them."""
+
+
+@functools.lru_cache(maxsize=8)
+def pieces(text: str) -> tuple[str, ...]:
+    """Cut a text as `chunks` does; remembered, and what is as in a text before is not searched."""
+    global _recent  # noqa: PLW0603 - a hint, which makes no difference to what is found
+    known = _recent
+    like = next((each for each in known if each and text.startswith(each[0])), ())
+    found = tuple(chunks(text, like))
+    _recent = (found, *(each for each in known if each is not like))[:4]
+    return found
+
+
 def _cut(text: str, start: int, end: int) -> list[str]:
     cuts = [start]
     for match in _HEAD.finditer(text, start, end):
@@ -143,12 +160,12 @@ def section(chunk: str) -> Section:
 
 def sections(text: str) -> tuple[Section, ...]:
     """Split a text into its sections, in order; lines before the first one form a nameless section."""
-    return read(chunks(text))
+    return read(pieces(text))
 
 
-def read(pieces: Sequence[str]) -> tuple[Section, ...]:
+def read(cut: Sequence[str]) -> tuple[Section, ...]:
     """Read the pieces of a text."""
-    found = [section(piece) for piece in pieces]
+    found = [section(piece) for piece in cut]
     if found and not found[0].head and not found[0].lines:
         del found[0]
     return tuple(found)

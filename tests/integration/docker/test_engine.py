@@ -11,6 +11,7 @@ from confsync import errors
 from confsync.adapters.docker.archive import File
 from confsync.adapters.docker.container import ONE_OFF, NoContainer
 from confsync.adapters.docker.engine import Engine
+from confsync.adapters.docker.inside import Inside
 from confsync.adapters.docker.options import DockerOptions
 from tests.support.engine import LABEL, Box, docker
 
@@ -33,6 +34,12 @@ def stopped() -> Iterator[Box]:
     with Box("true") as one:
         docker("wait", one.id)
         yield one
+
+
+async def data(engine: Engine, box: Box, path: str) -> bytes | None:
+    """Read a file of a container."""
+    found = await Inside(engine).file(await engine.find(box.name), path)
+    return found.data if found is not None else None
 
 
 # Finding
@@ -139,34 +146,33 @@ async def test_files_are_put_with_mode_and_owner_and_read(engine: Engine, box: B
     )
     shown = box.exec("stat", "-c", "%a %u %g %s", "/etc/haproxy/a.cfg", "/tmp/big")
     assert shown.splitlines() == ["640 5 6 3", f"644 0 0 {len(big)}"]
-    assert await engine.read(box.id, "/etc/haproxy/a.cfg") == b"one"
-    assert await engine.read(box.id, "/etc/haproxy/b.map") == b""
-    assert await engine.read(box.id, "/tmp/big") == big
-    assert await engine.read(box.id, "/etc/haproxy/none") is None
-    with pytest.raises(errors.TargetUnavailable, match="at most 1000 bytes"):
-        await engine.read(box.id, "/tmp/big", limit=1000)
+    assert await data(engine, box, "/etc/haproxy/a.cfg") == b"one"
+    assert await data(engine, box, "/etc/haproxy/b.map") == b""
+    assert await data(engine, box, "/tmp/big") == big
+    assert await data(engine, box, "/etc/haproxy/none") is None
 
 
 async def test_a_file_that_is_put_again_is_replaced(engine: Engine, box: Box) -> None:
     for text in (b"first and long", b"second"):
         await engine.put(box.id, [File(path="/etc/haproxy/again", data=text)])
-    assert await engine.read(box.id, "/etc/haproxy/again") == b"second"
+    assert await data(engine, box, "/etc/haproxy/again") == b"second"
 
 
 async def test_a_link_is_followed(engine: Engine, box: Box) -> None:
     box.exec("sh", "-c", "echo far >/srv/far; ln -sf /srv/far /srv/near; ln -sf near /srv/two")
-    assert await engine.read(box.id, "/srv/near") == b"far\n"
-    assert b"Debian" in (await engine.read(box.id, "/etc/os-release") or b"")
-    with pytest.raises(errors.TargetUnavailable, match="no plain file"):
-        await engine.read(box.id, "/etc")
+    assert await data(engine, box, "/srv/near") == b"far\n"
+    assert b"Debian" in (await data(engine, box, "/etc/os-release") or b"")
+    assert await data(engine, box, "/srv/two") == b"far\n"
+    with pytest.raises(errors.TargetUnavailable, match="is a folder"):
+        await data(engine, box, "/etc")
 
 
 async def test_a_container_that_does_not_run_has_files_too(engine: Engine) -> None:
     with Box(options=("--volume", "/data"), run=False) as box:
         files = [File(path=p, data=b"text") for p in ("/etc/haproxy/x", "/data/y")]
         await engine.put(box.id, files)
-        assert await engine.read(box.id, "/etc/haproxy/x") == b"text"
-        assert await engine.read(box.id, "/data/y") == b"text"
+        assert await data(engine, box, "/etc/haproxy/x") == b"text"
+        assert await data(engine, box, "/data/y") == b"text"
         docker("start", box.id)
         assert box.exec("cat", "/etc/haproxy/x", "/data/y") == "texttext"
 
@@ -187,10 +193,10 @@ async def test_where_files_cannot_be_put_is_said(engine: Engine, tmp_short: Path
                 await engine.put(box.id, [File(path=path, data=b"new")])
             assert caught.value.remedy
         await engine.put(box.id, [File(path="/open/x", data=b"new")])
-        assert await engine.read(box.id, "/open/x") == b"new"
+        assert await data(engine, box, "/open/x") == b"new"
         box.write("/run/y", "inside")
         with pytest.raises(errors.TargetUnavailable, match="tmpfs"):
-            await engine.read(box.id, "/run/y")
+            await data(engine, box, "/run/y")
     assert (tmp_short / "one").read_text() == "mounted"
 
 
@@ -258,8 +264,8 @@ async def test_haproxy_checks_although_its_container_does_not_run(engine: Engine
         assert b"eth0" not in output
         assert not one_offs(box)
         # The volume is anonymous, and was that of the removed ones too.
-        assert await engine.read(box.id, "/maps/hosts.map") == b"a b\n"
-        assert await engine.read(box.id, "/maps/y") is None
+        assert await data(engine, box, "/maps/hosts.map") == b"a b\n"
+        assert await data(engine, box, "/maps/y") is None
 
 
 @pytest.mark.parametrize("how", ["late", "cancelled"])

@@ -17,6 +17,7 @@ from confsync.adapters.docker.bridge import Bridge
 from confsync.adapters.docker.endpoint import Endpoint
 from confsync.adapters.docker.engine import Engine
 from confsync.adapters.docker.events import Event, Kind
+from confsync.adapters.docker.inside import Inside
 from confsync.adapters.docker.options import DockerOptions
 from tests.support import machine
 from tests.support.engine import Box, EngineProxy, docker
@@ -181,7 +182,7 @@ async def test_a_proxy_that_forbids_is_told_apart_and_names_what_it_forbids(
             ("/json", one.find(box.name)),
             ("/exec", one.run(found.id, ["true"], timeout=10)),
             ("/start", one.run(found.id, ["true"], timeout=10)),
-            ("/archive", one.read(found.id, "/etc/passwd")),
+            ("/archive", Inside(one).file(found, "/etc/passwd")),
             ("/kill", one.kill(found.id, "SIGWINCH")),
             ("/create", one.one_off(found, ["true"], timeout=10)),
         ):
@@ -231,7 +232,9 @@ async def works(one: Engine, box: Box) -> None:
         watching = group.create_task(one.watch(ears(box, heard)))
         big = os.urandom(1 << 20)
         await one.put(found.id, [File(path="/tmp/big", data=big)])
-        assert await one.read(found.id, "/tmp/big") == big
+        read = await Inside(one).file(found, "/tmp/big")
+        assert read is not None
+        assert read.data == big
         assert await one.run(found.id, ["wc", "-c", "/tmp/big"], timeout=20) == (
             0,
             b"1048576 /tmp/big\n",

@@ -228,6 +228,7 @@ async def site(
     one = Site(tmp_short, version, request.param)
     try:
         await asyncio.to_thread(one.create)
+        await asyncio.to_thread(one.listens)
         yield one
     finally:
         one.close()

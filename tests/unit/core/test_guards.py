@@ -467,3 +467,12 @@ def test_an_equal_catalog_changes_nothing() -> None:
     memory = begun(service(3))
     verdict = judge(memory, catalog(replace(service(3), seen=99.0)), 5)
     assert verdict.memory.seen == memory.seen
+
+
+def test_services_that_stay_are_not_compared_twice() -> None:
+    """A registry that was read anew brings equal services: from then on these are known by sight."""
+    memory = begun(*(service(2, f"s{n}") for n in range(9)))
+    again = catalog(*(service(2, f"s{n}") for n in range(9)))
+    memory = judge(memory, again, 1).memory
+    assert all(memory.seen[s.name][-1] == (0, s) for s in again.services)
+    assert all(memory.seen[s.name][-1][1] is s for s in again.services)

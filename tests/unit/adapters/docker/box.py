@@ -33,6 +33,7 @@ class FakeEngine:
         self.answers: dict[str, tuple[int, bytes] | Exception] = {}
         self.one_offs: list[dict[str, Any]] = []
         self.gone = False
+        self.links: dict[str, str] = {}
         self.changed = 5
         """When the files changed (unix seconds), as `stat` says."""
 
@@ -88,6 +89,10 @@ class FakeEngine:
     # As a client
 
     def get(self, container: str, path: str, limit: int) -> tuple[Mapping[str, Any], bytes]:
+        if self.gone:
+            raise refusal(404, f"No such container: {container}")
+        if path in self.links:
+            return {"mode": 1 << 27, "linkTarget": self.links[path]}, b""
         inside = {p: f for p, f in self.files.items() if posixpath.dirname(p) == path}
         if path not in self.files and not inside:
             raise refusal(404, f"Could not find the file {path} in container {container}")

@@ -1,12 +1,10 @@
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import pytest
 
 from confsync import errors
-from confsync.adapters.docker import archive, faults
+from confsync.adapters.docker import faults
 from confsync.adapters.docker.archive import File
 from confsync.adapters.docker.container import ONE_OFF, Container, NoContainer
 from confsync.adapters.docker.engine import Engine, Process
@@ -99,10 +97,6 @@ async def _late(one: Engine) -> faults.EngineGone:
 # Files
 
 
-def regular(data: bytes) -> tuple[Mapping[str, Any], bytes]:
-    return {"mode": 0o644, "size": len(data)}, archive.pack([File(path="/x", data=data)])
-
-
 async def test_files_go_one_request_a_folder() -> None:
     client = FakeClient(listed(ONE, "lb"))
     await engine(client).put(ONE, [File(path=p, data=b"") for p in ("/a/1", "/b/2", "/a/3")])
@@ -115,37 +109,6 @@ async def test_nothing_is_put_when_one_of_the_files_cannot_be() -> None:
     with pytest.raises(errors.WriteError, match="single file"):
         await engine(client).put(ONE, [File(path=p, data=b"") for p in ("/a/1", "/b/2")])
     assert not [c for c in client.calls if c[0] == "put"]
-
-
-async def test_a_link_is_followed_once() -> None:
-    client = FakeClient(listed(ONE, "lb"))
-    client.files["/link"] = {"mode": 1 << 27, "linkTarget": "/file"}, b""
-    client.files["/file"] = regular(b"text")
-    client.files["/twice"] = {"mode": 1 << 27, "linkTarget": "/link"}, b""
-    one = engine(client)
-    assert await one.read(ONE, "/link") == b"text"
-    with pytest.raises(errors.TargetUnavailable, match="no plain file"):
-        await one.read(ONE, "/twice")
-
-
-async def test_a_missing_file_is_none_and_a_missing_container_an_error() -> None:
-    client = FakeClient(listed(ONE, "lb"))
-    one = engine(client)
-    assert await one.read(ONE, "/none") is None
-    client.broken["get"] = refusal(404, f"No such container: {ONE}")
-    with pytest.raises(errors.TargetUnavailable, match="No such container"):
-        await one.read(ONE, "/none")
-
-
-async def test_folders_and_what_is_on_a_tmpfs_are_not_read() -> None:
-    client = FakeClient(listed(ONE, "lb"))
-    client.files["/etc"] = {"mode": 1 << 31}, b""
-    client.files["/run/x"] = regular(b"what lies below")
-    client.details["HostConfig"] = {"Tmpfs": {"/run": ""}}
-    with pytest.raises(errors.TargetUnavailable, match="no plain file"):
-        await engine(client).read(ONE, "/etc")
-    with pytest.raises(errors.TargetUnavailable, match="tmpfs"):
-        await engine(client).read(ONE, "/run/x")
 
 
 async def test_processes_are_read_and_headers_of_a_strange_ps_left_out() -> None:

@@ -44,6 +44,24 @@ async def test_a_users_command_takes_the_bridge_only_when_that_is_the_user(
     assert len(bridge.ran) == 2  # who it is was asked once
 
 
+async def test_roots_commands_have_a_bridge_of_their_own(engine: FakeEngine) -> None:
+    engine.answers["id"] = (0, b"x")
+    bridge, root = FakeBridge(engine, "99:98"), FakeBridge(engine, "0:0")
+    inside = Inside(engine, bridge, root)
+    await inside.run(engine.container, ["id"], user="0:0")
+    await inside.run(engine.container, ["id"], user="7:7")
+    assert root.ran == [("id",)]
+    assert root.used == [engine.container]
+    root.broken = True
+    await inside.run(engine.container, ["id"], user="0:0")
+    root.available = False
+    await inside.run(engine.container, ["id"], user="0:0")
+    assert [user for user, _ in engine.ran] == ["7:7", "0:0", "0:0"]
+    rooted = FakeBridge(engine, "0:0")
+    await Inside(engine, rooted, root).run(engine.container, ["id"], user="0:0")
+    assert rooted.ran[-1] == ("id",)  # one is enough where the container's user is root
+
+
 async def test_a_change_is_tried_as_the_containers_user_too(engine: FakeEngine) -> None:
     engine = FakeEngine(user="haproxy")
     engine.answers["rm"] = (1, b"")
@@ -64,6 +82,21 @@ async def test_files_and_folders_are_read_with_their_owners(engine: FakeEngine) 
     assert await inside.file(engine.container, "/etc/c.cfg") is None
     with pytest.raises(errors.TargetUnavailable, match="is a folder"):
         await inside.file(engine.container, "/etc")
+
+
+async def test_links_are_followed_to_their_end(engine: FakeEngine) -> None:
+    engine.links = {"/etc/far": "/etc/near", "/etc/near": "a.cfg", "/etc/round": "round"}
+    one = await Inside(engine).file(engine.container, "/etc/far")
+    assert one is not None
+    assert one.data == b"a\n"
+    with pytest.raises(errors.TargetUnavailable, match="symlink without an end"):
+        await Inside(engine).file(engine.container, "/etc/round")
+
+
+async def test_a_missing_container_is_no_missing_file(engine: FakeEngine) -> None:
+    engine.gone = True
+    with pytest.raises(errors.TargetUnavailable, match="No such container"):
+        await Inside(engine).file(engine.container, "/etc/a.cfg")
 
 
 async def test_what_cannot_be_shown_is_told(

@@ -134,6 +134,39 @@ def test_pieces_are_the_same_however_they_are_found(lines: list[str], at: int, e
             changed = "\n".join(after) + end
             assert text.chunks(changed, text.chunks(before)) == text.chunks(changed)
             assert text.chunks(before, text.chunks(changed)) == text.chunks(before)
+            assert text.pieces(changed) == tuple(text.chunks(changed))
+            assert text.pieces(before) == tuple(text.chunks(before))
+
+
+@given(st.lists(st.sampled_from(LINES), max_size=30), st.sampled_from(LINES))
+def test_what_was_read_before_makes_no_difference_to_a_section(
+    lines: list[str], extra: str
+) -> None:
+    """Whether a section is read at one look or with all that may stand around it."""
+    content = "\n".join([*lines, extra, ""])
+    blocked = ".if true\n.endif\n" + content  # so that the first lines are no section's
+    whole = proxies.configuration((content,))
+    for key, proxy in proxies.configuration((blocked,)).proxies.items():
+        if key[0]:
+            assert whole.proxies[key] == proxy
+    alone = proxies.configuration((content, ".if true\n.endif\n"))
+    assert all(alone.proxies[key] == proxy for key, proxy in whole.proxies.items() if key[0])
+
+
+def test_only_the_section_that_changed_is_read_again() -> None:
+    def content(extra: str) -> str:
+        return "defaults\n    mode http\n" + "".join(
+            f"backend only{n}\n    server a 10.0.0.{n}:80{extra if n == 30 else ''}\n"
+            for n in range(60)
+        )
+
+    first = proxies.configuration((content(""),))
+    second = proxies.configuration((content(" weight 3"),))
+    anew = [key for key, proxy in second.proxies.items() if proxy is not first.proxies[key]]
+    assert anew == [("backend", "only30", 0)]
+    shared = {id(piece) for piece in first.pieces[0]}
+    # The one before it as well: what follows may be more of it.
+    assert sum(id(piece) not in shared for piece in second.pieces[0]) == 2
 
 
 @pytest.mark.parametrize(
