@@ -20,6 +20,7 @@ from confsync.core.haproxy import command
 from confsync.domain.running import Observed
 from confsync.engine import balancing, supervisor
 from confsync.engine.children import Kept, Pauses
+from confsync.engine.components import Failover
 from confsync.engine.tending import Heard, Tended
 from confsync.engine.webserver import WebServer
 from confsync.errors import ConfsyncError, Locked, SettingsError, WriteError
@@ -130,7 +131,7 @@ class Parts:
 
         return Kept("nginx", start, self.telemetry, pauses=self._pauses)
 
-    def _failover(self, settings: Settings, password: str) -> balancing.Failover:
+    def _failover(self, settings: Settings, password: str) -> Failover:
         from confsync.wiring import vip  # noqa: PLC0415
 
         def say(level: str, text: str, /, **fields: object) -> None:
