@@ -165,8 +165,8 @@ class Pair:
     def _pause(self, name: str, *options: str) -> str:
         full = f"{self.name}-{name}"
         self._made.append(full)
-        argv = ["--name", full, "--init", *WAITING, *options, self.image, "infinity"]
-        docker("run", "--detach", *argv)
+        argv = ["--name", full, "--init", "--no-healthcheck", *WAITING, *options]
+        docker("run", "--detach", *argv, self.image, "infinity")
         return full
 
     def _host(self, letter: str, address: str) -> Host:
