@@ -62,6 +62,7 @@ mutate: setup ## mutation testing of planning, guards and the typing of text
 
 bench: setup ## speed, as ratios within one run; figures into benchmarks/results
 	$(RUN) python -m benchmarks.run
+	$(RUN) python -m benchmarks.failover
 
 docs: setup ## make the generated pages anew
 	@$(RUN) python -c 'from confsync.settings import page; page.write()' > docs/settings.md.new
