@@ -155,6 +155,7 @@ def pair(of_pair: dict[str, str]) -> Iterator[Compose]:
     assert project.left() == []
 
 
+@pytest.mark.timeout(300)  # it may build the image
 def test_a_pair_serves_what_registrator_finds_and_survives_the_stop_of_either(
     pair: Compose, of_pair: dict[str, str]
 ) -> None:

@@ -13,6 +13,7 @@ from tests.support.containers import Container, Project, balancer, docker, get
 from tests.support.pair import write
 from tests.support.process import wait_until
 
+pytestmark = pytest.mark.timeout(300)  # whoever comes first builds the image
 GOOD = """\
 global
     log stdout format raw local0

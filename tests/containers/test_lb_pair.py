@@ -17,6 +17,7 @@ from tests.support.pair import Host
 from tests.support.polling import Polling
 from tests.support.process import wait_until
 
+pytestmark = pytest.mark.timeout(300)  # whoever comes first builds the image
 ENGINES = ("ucarp", "keepalived")
 
 

@@ -29,6 +29,7 @@ from tests.support.polling import Polling
 from tests.support.process import wait_until
 from tests.support.tls import Authority, Certificate
 
+pytestmark = pytest.mark.timeout(300)  # whoever comes first builds the image
 SETTINGS = """\
 [source]
 address = "http://consul:8500"

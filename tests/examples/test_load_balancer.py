@@ -13,6 +13,7 @@ from tests.support.containers import balancer, consul_image, docker, get
 from tests.support.pair import Host, Pair
 from tests.support.process import wait_until
 
+pytestmark = pytest.mark.timeout(300)  # whoever comes first builds the image
 NAME = "07-load-balancer"
 
 

@@ -11,6 +11,7 @@ from tests.support.polling import Polling
 from tests.support.process import wait_until
 from tests.support.systemd import SystemdHost
 
+pytestmark = pytest.mark.timeout(300)  # whoever comes first builds the image
 UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "confsync-lb.service"
 CONFIG = """\
 global
