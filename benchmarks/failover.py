@@ -48,13 +48,16 @@ class Way:
     """One program that elects, with its settings."""
 
     engine: str
+    preferred: str = ""  # the host that takes the address back once it works
     variables: Mapping[str, str] = field(default_factory=dict)
     each: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 WAYS = {
     "ucarp": Way(engine="ucarp"),
-    "ucarp, adverts below a second": Way(engine="ucarp", variables={"ADVBASE": "0"}, each=QUICK),
+    "ucarp, adverts below a second": Way(
+        engine="ucarp", preferred="a", variables={"ADVBASE": "0"}, each=QUICK
+    ),
     "keepalived": Way(engine="keepalived"),
 }
 
@@ -68,22 +71,36 @@ class Cost:
     both: float | None
 
 
-def control(pair: LbPair) -> Cost:
+def steady(pair: LbPair, preferred: str) -> Host:
+    """Wait until both work and one, the preferred one if there is one, answers; returns it."""
+    pair.both_ready()
+
+    def found() -> Host | None:
+        held = pair.holders()
+        right = len(held) == 1 and held[0].letter.startswith(preferred)
+        return held[0] if right and _answers(pair, held[0]) else None
+
+    holder = wait_until(found, "a holder that answers", timeout=60)
+    assert holder is not None
+    return holder
+
+
+def control(pair: LbPair, preferred: str) -> Cost:
     """Let nothing happen: what the client loses by itself on this machine."""
-    holder = pair.both_ready()
-    wait_until(functools.partial(_answers, pair, holder), "the holder's answer")
+    steady(pair, preferred)
     with Polling(pair.vip, timeout=PATIENCE) as client:
         time.sleep(1.5)
         polls = client.stop()
     return Cost(gap=polls.gap * 1000, failed=len(polls.failed), both=0)
 
 
-def one(pair: LbPair, name: str, *, long: bool) -> tuple[Cost, list[list[float | str]]]:
+def one(
+    pair: LbPair, name: str, preferred: str, *, long: bool
+) -> tuple[Cost, list[list[float | str]]]:
     """Let one event happen; returns what it cost, and each request: seconds, outcome or server."""
     event = EVENTS[name]
-    holder = pair.both_ready()
+    holder = steady(pair, preferred)
     other = pair.other(holder)
-    wait_until(functools.partial(_answers, pair, holder), "the holder's answer")
     with Polling(pair.vip, timeout=PATIENCE) as client:
         time.sleep(0.6)
         began = time.time()
@@ -121,10 +138,10 @@ def events(way: str, rounds: int, image: str, folder: Path) -> Section:
     with LbPair(image, chosen.engine, folder, each=chosen.each, **chosen.variables) as pair:
         pair.start()
         for number in range(rounds):
-            costs[NOTHING].append(control(pair))
+            costs[NOTHING].append(control(pair, chosen.preferred))
             for name in EVENTS:
                 long = number < 3 and name in {STOP, CRASH}
-                cost, timeline = one(pair, name, long=long)
+                cost, timeline = one(pair, name, chosen.preferred, long=long)
                 costs[name].append(cost)
                 if long:
                     timelines[name].append(timeline)
@@ -222,7 +239,8 @@ def main() -> int:
         timeline.draw(json.loads((RESULTS / "failover.json").read_text()), PICTURE)
         return 0
     load, begin = os.getloadavg(), time.monotonic()
-    image, sections = balancer(), []
+    # By its id: the tag may move on while this runs.
+    image, sections = docker("image", "inspect", "-f", "{{.Id}}", balancer()), []
     with tempfile.TemporaryDirectory(prefix="csf-") as name:
         folder = Path(name)
         folder.chmod(0o755)
