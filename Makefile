@@ -22,11 +22,13 @@ test: setup lint arch type unit laws coverage integration ## everything that mus
 # Three plain runs cost less than one that hands out each test: every file is read, and rewritten for
 # its assertions, once.
 unit: setup ## unit tests, in seconds: laws on few examples
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target unit-core unit-adapters unit-rest
+	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target unit-remote unit-adapters unit-core unit-rest
 unit-core:
 	$(UNIT) tests/unit/core
+unit-remote:
+	$(UNIT) tests/unit/adapters/consul tests/unit/adapters/docker
 unit-adapters:
-	$(UNIT) tests/unit/adapters
+	$(UNIT) --ignore=tests/unit/adapters/consul --ignore=tests/unit/adapters/docker tests/unit/adapters
 unit-rest:
 	$(UNIT) --ignore=tests/unit/core --ignore=tests/unit/adapters tests/unit tests/repo
 

@@ -263,7 +263,7 @@ def main() -> int:
     }
     whole = options.ways == list(WAYS) and not options.quick
     if results := options.results or (RESULTS if whole else None):
-        written = save(sections, about, results, "Failover")
+        written = save(sections, about, results, "failover")
         print(f"written: {written}", file=sys.stderr)
         print(written.read_text())
         if whole and results == RESULTS:

@@ -74,13 +74,11 @@ def page(sections: list[Section], about: dict[str, str], title: str = "Speed") -
     return "\n\n".join(blocks) + "\n"
 
 
-def save(
-    sections: list[Section], about: dict[str, str], folder: Path, title: str = "Speed"
-) -> Path:
-    """Write FOLDER/speed.md and FOLDER/speed.json, or of another title; returns the first."""
+def save(sections: list[Section], about: dict[str, str], folder: Path, name: str = "speed") -> Path:
+    """Write FOLDER/NAME.md, which begins with the name, and FOLDER/NAME.json; returns the first."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = folder / f"{title.lower()}.md"
-    found.write_text(page(sections, about, title))
+    found = folder / f"{name}.md"
+    found.write_text(page(sections, about, name.capitalize()))
     raw = {"about": about, **{section.title: section.raw for section in sections}}
     found.with_suffix(".json").write_text(json.dumps(_rounded(raw), separators=(",", ":")) + "\n")
     return found

@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument(
         "--results",
         type=Path,
-        help="the folder for the page; by default benchmarks/results for a whole run, else none",
+        help="the folder for the pages; by default benchmarks/results for what was measured whole",
     )
     options = parser.parse_args()
     whole = (options.only, options.haproxy) == (names, VERSIONS) and not options.quick
@@ -71,16 +71,25 @@ def main() -> int:
             "containers": lambda: containers.measure(2 if few else 20, place("c"), environ),
             "cycle": lambda: cycles.measure(2 if few else 7, place("cycle"), environ),
         }
-        sections: list[report.Section] = []
+        pages: dict[str, list[report.Section]] = {"speed": [], "runtime": []}
         for title in options.only:
             print(f"measuring: {title}", file=sys.stderr, flush=True)
             found = measurements[title]()
-            sections += found if isinstance(found, list) else [found]
+            if isinstance(found, list):
+                pages["runtime"] += found
+            else:
+                pages["speed"].append(found)
     about = _about(load, time.monotonic() - begin)
-    print(report.page(sections, about))
-    results = options.results or (RESULTS if whole else None)
-    if results is not None:
-        print(f"written: {report.save(sections, about, results)}", file=sys.stderr)
+    for title, sections in pages.items():
+        if not sections:
+            continue
+        print(report.page(sections, about))
+        # Changes without a reload have a page of their own: they can be measured alone.
+        complete = whole or (title == "runtime" and not options.quick)
+        results = options.results or (RESULTS if complete else None)
+        if results is None:
+            continue
+        print(f"written: {report.save(sections, about, results, title)}", file=sys.stderr)
         if picture := plot.drawn(sections):
             (results / "runtime.svg").write_text(picture)
     return 0

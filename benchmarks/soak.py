@@ -22,6 +22,10 @@ from benchmarks import provenance, report
 
 RESULTS = Path(__file__).with_name("results")
 CONTROLS = ["tests/testbed/test_load.py", "tests/integration/agent/test_reloads.py"]
+RUNTIME = (
+    "Servers come, go, weigh, drain and flap in a real Consul, under load; reloads are those that "
+    "the plan names (a cookie on a new server before 3.0; on 2.6, too many retired servers)."
+)
 PROPERTIES = "--hypothesis-profile=soak"
 
 STEPS: dict[str, list[str]] = {
@@ -38,7 +42,9 @@ STEPS: dict[str, list[str]] = {
         "tests/integration",
         "tests/testbed",
         "tests/containers",
+        "--ignore=tests/integration/runtime",
     ],
+    "runtime": ["--soak", "-m", "soak", "-p", "no:randomly", "tests/integration/runtime"],
     "controls": ["-k", "control", "-p", "no:randomly", *CONTROLS],
 }
 
@@ -145,6 +151,18 @@ def loads(figures: list[dict[str, Any]]) -> report.Table:
     return report.Table(heads=heads, rows=rows)
 
 
+def others(figures: list[dict[str, Any]]) -> report.Table:
+    """Tabulate what tests without a load have counted."""
+    rows = []
+    for one in sorted(figures, key=lambda f: f["test"]):
+        if "ok" in one:
+            continue
+        words, version = _told(one["test"])
+        what = ", ".join(f"{n} {key.replace('_', ' ')}" for key, n in one.items() if key != "test")
+        rows.append([words, provenance.haproxy(version) or version, what])
+    return report.Table(heads=["test", "HAProxy", "counted"], rows=rows)
+
+
 def properties(step: Step) -> report.Table:
     """Tabulate how many inputs each law held for."""
     rows = [[_told(test)[0], str(count), ""] for test, count in step.examples.items()]
@@ -183,7 +201,8 @@ def page(steps: dict[str, Step], about: dict[str, str]) -> str:
         *(f"- **failed** `{one.test}`: {one.why.splitlines()[0]}" for one in failed),
         *(f"- skipped `{one.test}`: {one.why}" for one in skipped),
     ]
-    figures = [f for name, step in steps.items() if name != "properties" for f in step.figures]
+    apart = {"properties", "runtime"}
+    figures = [f for name, step in steps.items() if name not in apart for f in step.figures]
     if figures:
         controls = [one for one in figures if "control" in one["test"]]
         blocks += [
@@ -192,6 +211,14 @@ def page(steps: dict[str, Step], about: dict[str, str]) -> str:
             "## Controls",
             "The same load client where a loss is certain: its zeros above mean something.",
             loads(controls).text(),
+        ]
+    if "runtime" in steps:
+        blocks += [
+            "## Changes without a reload",
+            RUNTIME,
+            loads(steps["runtime"].figures).text(),
+            "The same without a load: keys, pairs of random configurations, what is left behind.",
+            others(steps["runtime"].figures).text(),
         ]
     if "properties" in steps:
         blocks += ["## Laws", properties(steps["properties"]).text()]

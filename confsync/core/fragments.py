@@ -40,6 +40,9 @@ _AWAY = (
     nodes.NSRef,
 )
 
+KNOWN, TAKEN = "known fragment", "taken fragment"
+"""A test and a filter whose names no template can spell."""
+
 Key = tuple[int, str]
 
 
@@ -59,6 +62,7 @@ class Memory:
     kept: dict[Key, Fragment] = field(default_factory=dict)
     fresh: dict[Key, Fragment] = field(default_factory=dict)
     made: int = 0
+    taken: Fragment | None = None
 
     def begun(self) -> "Memory":
         """Give the memory of a render that begins now."""
@@ -82,31 +86,43 @@ def remembering(memory: Memory | None) -> Iterator[None]:
         _memory.reset(token)
 
 
+def known(value: object, number: int) -> bool:
+    """Tell, as a test, whether the text of a loop's body for a value is remembered, to be taken."""
+    memory = _memory.get()
+    source = value.source if isinstance(value, views.ServiceView) else None
+    if memory is None or source is None:
+        return False
+    key = (number, source.slug)
+    found = memory.kept.get(key)
+    if found is None or not (found.source is source or found.source == source):
+        return False
+    if found.steps > effort.left():
+        return False  # the body tells where it is too much
+    if found.source is not source:
+        found = Fragment(source, found.text, found.steps)  # so that the next look is a short one
+    effort.spend(found.steps)
+    memory.fresh[key] = memory.taken = found
+    return True
+
+
+def taken(_value: object, _number: int) -> str:
+    """Give, as a filter, the text that `known` has just found."""
+    memory = _memory.get()
+    return memory.taken.text if memory is not None and memory.taken is not None else ""
+
+
 def fragment(number: int, value: object, caller: Callable[[], str]) -> str:
-    """Give what a loop's body prints for a value: compiled into templates by `marked`."""
+    """Give what a loop's body prints for a value, and remember it."""
     memory = _memory.get()
     source = value.source if isinstance(value, views.ServiceView) else None
     if memory is None or source is None:
         return caller()
-    key = (number, source.slug)
-    known = memory.kept.get(key)
-    if (
-        known is not None
-        and (known.source is source or known.source == source)
-        and known.steps <= effort.left()  # else the body tells where it is too much
-    ):
-        effort.spend(known.steps)
-        if known.source is not source:
-            known = Fragment(
-                source, known.text, known.steps
-            )  # so that the next look is a short one
-    else:
-        before = effort.left()
-        text = caller()
-        known = Fragment(source, text, before - effort.left())
-        memory.made += 1
-    memory.fresh[key] = known
-    return known.text
+    before = effort.left()
+    text = caller()
+    steps = 1 + before - effort.left()  # with the call of this
+    memory.fresh[number, source.slug] = Fragment(source, text, steps)
+    memory.made += 1
+    return text
 
 
 def marked(tree: nodes.Template, numbers: Iterator[int]) -> nodes.Template:
@@ -147,11 +163,19 @@ def _branches(node: nodes.If) -> tuple[list[nodes.Node], ...]:
 
 
 def _mark(loop: nodes.For, name: str, number: int) -> None:
+    """Put a look at what is known before a loop's body: a test and a filter cost less than a call."""
     place: dict[str, Any] = {"lineno": loop.lineno, "environment": loop.environment}
-    given = [nodes.Const(number, **place), nodes.Name(name, "load", **place)]
+
+    def value() -> nodes.Name:
+        return nodes.Name(name, "load", **place)
+
+    given = [nodes.Const(number, **place)]
+    test = nodes.Test(value(), KNOWN, given, [], None, None, **place)
+    taken_text = nodes.Filter(value(), TAKEN, given, [], None, None, **place)
     called = nodes.EnvironmentAttribute("fragment", **place)
-    call = nodes.Call(called, given, [], None, None, **place)
-    loop.body = [nodes.CallBlock(call, [], [], loop.body, **place)]
+    call = nodes.Call(called, [*given, value()], [], None, None, **place)
+    block = nodes.CallBlock(call, [], [], loop.body, **place)
+    loop.body = [nodes.If(test, [nodes.Output([taken_text], **place)], [], [block], **place)]
 
 
 class _Said:

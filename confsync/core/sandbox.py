@@ -111,8 +111,10 @@ class Environment(sandbox.SandboxedEnvironment):
         )
         self.filters = {**filters.of_language(language), "walked": _walked}
         self.tests = dict(filters.TESTS)
+        # What `fragments.marked` compiles into templates.
         self.fragment = fragments.fragment
-        """What `fragments.marked` compiles into templates."""
+        self.tests[fragments.KNOWN] = fragments.known
+        self.filters[fragments.TAKEN] = fragments.taken
         del self.globals["lipsum"]  # random
         self.binop_table |= {"*": filters.multiplied, "**": filters.power}
 

@@ -18,7 +18,7 @@ from confsync.engine import agent, holdoff, supervisor
 from confsync.errors import TargetError
 from confsync.settings.load import Loaded
 from confsync.settings.model import DockerTarget
-from confsync.wiring import assembly
+from confsync.wiring import assembly, lasting
 
 _log = logging.getLogger("confsync")
 
@@ -31,10 +31,12 @@ class Telemetry:
 
     def __init__(self, notify: Notify) -> None:
         self._notify = notify
+        self._lasting = lasting.Lasting()
 
     def cycle(self, report: CycleReport, *, news: bool) -> None:
         """Say what a cycle did, in one line; an error with HAProxy's words behind it."""
         logs.report(_log, report, news=news)
+        self._lasting.now(report.servers)
 
     def event(self, level: str, text: str, **fields: object) -> None:
         """Say something else."""

@@ -9,7 +9,7 @@ anew lacks is missing, so that the next turn writes and loads it again.
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from confsync import errors, faults
 from confsync.adapters.docker import putting
 from confsync.adapters.docker.container import Container, NoContainer
+from confsync.adapters.docker.handed import Handed
 from confsync.adapters.docker.inside import Found, Inside
 from confsync.adapters.docker.putting import Putting, Text
 from confsync.core.placement import Placement
@@ -28,7 +29,6 @@ T = TypeVar("T")
 
 Fingerprint = tuple[tuple[int, int, int, int] | None, ...]
 
-_STATE = "delivered"
 _LOOK = 10.0
 """Seconds between two looks for an edit inside while nothing else happens."""
 
@@ -60,7 +60,7 @@ class DeliveredStore(Generic[R_co]):
         self._local = local
         self._inside = inside
         self._putting = Putting(inside)
-        self._state = state
+        self._handed = Handed(state, container, placement)
         self._wanted = container
         self._place = placement
         self._main = main
@@ -92,7 +92,7 @@ class DeliveredStore(Generic[R_co]):
         except NoContainer:
             return found
         there = self._digests(container, destinations)
-        ours, lost = self._delivered(container)
+        ours, lost = self._handed.to(container)
         for destination in destinations:
             digest = there[destination]
             if digest == _digest(destination):
@@ -246,33 +246,11 @@ class DeliveredStore(Generic[R_co]):
         there = self._wait(self._inside.digests(container, list(seen.values())))
         return {path: there[name] for path, name in seen.items()}
 
-    # What was delivered
-
-    def _delivered(self, container: Container) -> tuple[Mapping[str, str], frozenset[str]]:
-        """Tell what this very container was given (destination -> digest), and what is lost.
-
-        Lost is what another container was given in whose place this one stands now; a volume keeps
-        its files.
-        """
-        kept = self._state.load(_STATE)
-        if not isinstance(kept, dict) or kept.get("container") != self._wanted:
-            return {}, frozenset()
-        files = kept.get("files")
-        files = files if isinstance(files, dict) else {}
-        if kept.get("id") == container.id:
-            return files, frozenset()
-        own = (d for d in files if container.mount_of(self._place.seen(d)) is None)
-        return {}, frozenset(own)
-
     def _save(self, container: Container) -> None:
-        files = {f.destination: _digest(f.destination) for f in self._config.files}
-        made = {"container": self._wanted, "id": container.id, "files": files}
         self._looked = (time.monotonic(), {})
-        try:
-            if self._state.load(_STATE) != made:
-                self._state.save(_STATE, made)
-        except errors.StateError as error:
-            self._note(f"what was put into {container.name} cannot be remembered: {error}")
+        files = {f.destination: _digest(f.destination) for f in self._config.files}
+        if why := self._handed.save(container, files):
+            self._note(why)
 
     # Writing
 

@@ -164,12 +164,19 @@ def _refuse_kind(path: Path, found: os.stat_result) -> None:
 def _is_mounted(path: Path, found: os.stat_result) -> bool:
     if found.st_dev != path.parent.stat().st_dev:
         return True
-    # a bind mount from the same file system has the same device: only the mount table tells
+    # a bind mount from the same file system has the same device: only the mount table tells,
+    # and where it cannot be read, the rename itself will say EBUSY
+    if not _MOUNTS.named(_escaped(path.name)):
+        return False
     own = os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118 - last part as it is
+    return _escaped(own) in _MOUNTS
+
+
+def _escaped(path: str) -> bytes:
+    """Spell a path as the mount table does."""
     for char, code in (("\\", "\\134"), (" ", "\\040"), ("\t", "\\011"), ("\n", "\\012")):
-        own = own.replace(char, code)
-    # Where the table cannot be read, the rename itself will say EBUSY.
-    return os.fsencode(own) in _MOUNTS
+        path = path.replace(char, code)
+    return os.fsencode(path)
 
 
 def _xattrs(path: Path) -> tuple[tuple[str, bytes], ...]:

@@ -13,23 +13,33 @@ class Mounts:
         self._fd = -1
         self._poll = select.poll()
         self._places: frozenset[bytes] = frozenset()
+        self._names: frozenset[bytes] = frozenset()
+
+    def named(self, name: bytes) -> bool:
+        """Tell whether something is mounted at a place with this last part: most need no more."""
+        self._look()
+        return name in self._names
 
     def __contains__(self, place: bytes) -> bool:
         """Tell whether something is mounted there. Without /proc nothing is."""
+        self._look()
+        return place in self._places
+
+    def _look(self) -> None:
         if self._fd < 0:
             try:
                 self._fd = os.open(_TABLE, os.O_RDONLY | os.O_CLOEXEC)
             except OSError:
-                return False
+                return
             self._poll.register(self._fd, select.POLLPRI)
-            self._places = self._read()
+            self._read()
         elif self._poll.poll(0):
-            self._places = self._read()
-        return place in self._places
+            self._read()
 
-    def _read(self) -> frozenset[bytes]:
+    def _read(self) -> None:
         os.lseek(self._fd, 0, os.SEEK_SET)
         pieces = []
         while piece := os.read(self._fd, 1 << 16):
             pieces.append(piece)
-        return frozenset(line.split(b" ", 5)[4] for line in b"".join(pieces).splitlines())
+        self._places = frozenset(line.split(b" ", 5)[4] for line in b"".join(pieces).splitlines())
+        self._names = frozenset(place.rpartition(b"/")[2] for place in self._places)

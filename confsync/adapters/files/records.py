@@ -5,6 +5,7 @@ its shape; a value of another shape raises ValueError and is treated as damaged.
 """
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_type_hints
 
@@ -28,6 +29,33 @@ T = TypeVar("T")
 def from_catalog(catalog: Catalog) -> dict[str, Any]:
     """Turn a catalog into a JSON value."""
     return {"services": [_from_service(s) for s in catalog.services]}
+
+
+class Written:
+    """A catalog as JSON text, put together of the texts of its services.
+
+    Of one that is as it was the text is kept; the others are written one by one, since a text of all
+    of them at once is made in one piece, for which no other thread gets a turn.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[str, tuple[Service, str]] = {}
+
+    def text(self, catalog: Catalog) -> str:
+        """Give the text of `from_catalog`."""
+        texts = []
+        for service in catalog.services:
+            known = self._texts.get(service.name)
+            if known is None or known[0] is not service:
+                known = service, dump(_from_service(service))
+            texts.append(known)
+        self._texts = {known[0].name: known for known in texts}
+        return f'{{"services":[{",".join(text for _, text in texts)}]}}'
+
+
+def dump(value: object) -> str:
+    """Write a JSON value as all files of the state are written."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def to_catalog(value: object) -> Catalog:

@@ -44,6 +44,7 @@ class StateDirectory:
         self._migrations = migrations
         self._lock: int | None = None
         self._catalog: Catalog | None = None
+        self._written = records.Written()
         self._catalog_stamp: Stamp | None = None
 
     def __enter__(self) -> Self:
@@ -106,7 +107,7 @@ class StateDirectory:
             and self._catalog_stamp == _stamp(path)
         ):
             return
-        self._write("catalog", records.from_catalog(catalog))
+        self._put("catalog", self._written.text(catalog))
         self._catalog, self._catalog_stamp = catalog, _stamp(path)
 
     def load_record(self) -> Record | None:
@@ -151,8 +152,10 @@ class StateDirectory:
         return value
 
     def _write(self, name: str, value: object) -> None:
+        self._put(name, records.dump(value))
+
+    def _put(self, name: str, text: str) -> None:
         path = self._file(name)
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         try:
             durable.replace(path, text.encode("utf-8", "surrogatepass"))
         except OSError as error:

@@ -9,6 +9,7 @@ follow. At any moment each destination is wholly old or wholly new, and `recover
 """
 
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -26,7 +27,11 @@ from confsync.ports import Staged
 _MOST_HELD = 32
 """Promotions that follow one another without a settlement, until their old files are freed."""
 
-Fingerprint = tuple[tuple[int, int, int, int] | None, ...]
+_TICK = 20_000_000
+"""Nanoseconds within which two writes may have the same stamp."""
+
+Stamp = tuple[int, int, int, int]
+Fingerprint = tuple[Stamp | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,10 @@ class FileStore:
         """What the journal says already, written by `prepare` and not yet begun."""
         self._seen: dict[str, str | None] = {}
         """Digests of what was read last, which is what the engine decided on."""
+        self._texts: dict[str, str | None] = {}
+        self._stamps: dict[str, Stamp] = {}
+        """The texts themselves, and the stamps of the files before they were read: of those that
+        had not just been written, since a clock of files may stand still for some milliseconds."""
         self._renamed: tuple[str, ...] = ()
         """Promoted, and the disk has not been asked to confirm the new names yet."""
         self._unsynced: tuple[str, ...] = ()
@@ -85,8 +94,12 @@ class FileStore:
 
     def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
         """Read what is there now (None: absent). Raises WriteError when it may not be read."""
+        latest = time.time_ns() - _TICK
+        stamps = {d: _stamp(Path(d)) for d in destinations}
+        self._stamps = {d: s for d, s in stamps.items() if s is not None and s[3] < latest}
         found = {d: dest.read(d) for d in destinations}
         self._seen = {d: None if text is None else digest(text) for d, text in found.items()}
+        self._texts = found
         return found
 
     def fingerprint(self, destinations: tuple[str, ...]) -> Fingerprint:
@@ -148,9 +161,11 @@ class FileStore:
             self._promote(staged, sync=not quick)
             if quick:
                 self._unsynced = tuple(dict.fromkeys((*self._unsynced, *staged.paths)))
+        except BaseException:
+            staging.clear(staged.paths.values())  # else each has been renamed
+            raise
         finally:
-            self._prepared, self._ahead, self._seen = None, (), {}
-            staging.clear(staged.paths.values())
+            self._prepared, self._ahead, self._seen, self._texts = None, (), {}, {}
 
     def settle(self) -> None:
         """End the journal: what was promoted is confirmed. Raises WriteError.
@@ -261,7 +276,15 @@ class FileStore:
         stamps, found = self._looked
         if self._ahead and tuple(found) == names and self.fingerprint(names) == stamps:
             return found
-        return {name: dest.present(name) for name in names}
+        return {name: self._present_one(name) for name in names}
+
+    def _present_one(self, name: str) -> dest.Present | None:
+        """Look at a destination; what has its stamp since it was read is not read again."""
+        text, stamp = self._texts.get(name), self._stamps.get(name)
+        if text is None or stamp is None or stamp != _stamp(Path(name)):
+            return dest.present(name)
+        meta = dest.replaceable(name)
+        return None if meta is None else dest.Present(text=text, meta=meta)
 
     def _refuse_unseen(self, staged: Staged, now: Mapping[str, dest.Present | None]) -> None:
         """Refuse to replace what nobody has looked at: it would be lost without a word."""
@@ -400,7 +423,7 @@ def _edited(now: Mapping[str, dest.Present | None], journal: Journal) -> bool:
     return any(_digest(now.get(e.destination)) not in {e.old, e.new} for e in journal.entries)
 
 
-def _stamp(path: Path) -> tuple[int, int, int, int] | None:
+def _stamp(path: Path) -> Stamp | None:
     try:
         found = path.stat()
     except OSError:

@@ -70,19 +70,21 @@ class Field:
         template: str,
         runtime: str = "",
         extra: str = "",
-        haproxy: Haproxy | None = None,
         stats_socket: Path | None = None,
     ) -> None:
-        """`runtime`: more lines of [runtime]; `stats_socket`: instead of HAProxy's own."""
+        """`runtime`: more lines of [runtime]; `stats_socket`: what the agent takes for HAProxy's."""
         self.folder = folder
         self.consul = consul
         self.backends = backends
-        self.haproxy = haproxy or Haproxy(version, folder / "hap")
+        self.haproxy = Haproxy(version, folder / "hap")
         self.port, self.plain = machine.free_ports(2)
         self.times = 10 if template == "hashing" else 1
         self.instances: dict[str, Instance] = {}
         source = f'[source]\naddress = "http://{consul.address}"\nwait = 5\n'
-        variables = f'bind = "127.0.0.1:{self.port}"\nplain = "127.0.0.1:{self.plain}"\n'
+        variables = (
+            f'bind = "127.0.0.1:{self.port}"\nplain = "127.0.0.1:{self.plain}"\n'
+            f'admin = "{self.haproxy.admin_socket}"\n'
+        )
         template = (
             f'[[template]]\nsource = "{TEMPLATES / template}.cfg.j2"\n'
             f'destination = "{self.haproxy.cfg}"\n[template.vars]\n{variables}'
@@ -111,6 +113,15 @@ class Field:
         self.haproxy.start()
         self.agent.wait(lambda line: "HAProxy runs" in str(line.get("why")), "HAProxy was noticed")
         self.agreed()
+
+    def upgrade(self, version: str, *, kill: bool = False) -> None:
+        """Replace HAProxy and its program by another release, on the same files."""
+        (self.haproxy.kill9 if kill else self.haproxy.stop)()
+        self.haproxy.close()
+        self.haproxy = Haproxy(version, self.haproxy.directory)
+        self.binary.unlink()
+        self.binary.symlink_to(self.haproxy.binary)
+        self.haproxy.start()
 
     def close(self) -> None:
         """End both, and leave nothing in the registry."""

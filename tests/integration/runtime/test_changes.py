@@ -4,76 +4,21 @@ No request fails, and HAProxy is reloaded for nothing but what the plan names. T
 changes with each version.
 """
 
-import random
-
 import pytest
 
 from tests.conftest import Soak
+from tests.integration.runtime.churn import Churn
 from tests.integration.runtime.conftest import Make
-from tests.integration.runtime.field import Field, Instance
 from tests.support.figures import Figures
 
 COOKIE = "`cookie` can't be added at runtime"
 LEFT = "retired servers that cannot be deleted: a reload ends them"
-LEAST, MOST = 8, 12
-"""Servers of a service, so that a burst stays under the guard's share."""
 
 
 def may_reload(template: str, version: str) -> tuple[str, ...]:
     """Name the reasons for which this build must be reloaded."""
     left = (LEFT,) if version == "2.6" else ()
     return (COOKIE, *left) if template == "sticky" and version < "3.0" else left
-
-
-class Churn:
-    """Random changes, always the same ones, one after the other."""
-
-    def __init__(self, field: Field, services: tuple[str, ...], seed: int) -> None:
-        self.field = field
-        self.random = random.Random(seed)
-        self.services = services
-        self._ports = {
-            service: [field.backends.start(f"{service}{n}") for n in range(MOST + 6)]
-            for service in services
-        }
-        for service in services:
-            for port in self._ports[service][:10]:
-                field.add(service, port=port)
-
-    def change(self) -> str:
-        """Make one change; returns what it was."""
-        service = self.random.choice(self.services)
-        serving = self.field.serving(service)
-        out = [i for i in self.field.instances.values() if i.out and i.service == service]
-        kinds = ["weigh", "weigh"]
-        kinds += ["add", "add"] if len(serving) < MOST else []
-        kinds += ["drop", "fail", "maintain"] if len(serving) > LEAST else []
-        kinds += ["back", "back"] if out and len(serving) < MOST else []
-        kind = self.random.choice(kinds)
-        match kind:
-            case "add":
-                self._add(service)
-            case "back":
-                self._back(self.random.choice(out))
-            case "weigh":
-                one = self.random.choice(serving)
-                self.field.weigh(one, one.weight % 20 + 1)
-            case _:
-                getattr(self.field, kind)(self.random.choice(serving))
-        return kind
-
-    def _add(self, service: str) -> None:
-        """Register a port that is free: one that was there before, or a new one."""
-        taken = {i.port for i in self.field.instances.values()}
-        free = [port for port in self._ports[service] if port not in taken]
-        fresh = not free or self.random.random() < 0.3
-        self.field.add(service, port=0 if fresh else self.random.choice(free))
-
-    def _back(self, one: Instance) -> None:
-        if one.out == "maintenance":
-            self.field.maintain(one, enable=False)
-        else:
-            self.field.recover(one)
 
 
 @pytest.mark.parametrize("template", ["listen", "hashing", "sticky"])

@@ -218,7 +218,7 @@ async def test_steps_make_what_a_load_makes(haproxy: Haproxy, soak: Soak, figure
             happened[await real.turn(made, reload=r.random() < 0.6)] += 1
             compared += 1
         config = following
-    figures(**happened)
+    figures(None, **happened)
     assert compared == pairs
     assert happened["RuntimePlan"] >= pairs // 8
     assert haproxy.running

@@ -162,4 +162,6 @@ def test_plans_bring_what_runs_to_what_should_be(soak: Any, figures: Any) -> Non
 
     law()
     figures(**happened)
-    assert {"RuntimePlan", "RuntimePlan and reload", "WritePlan"} <= set(happened)
+    assert "RuntimePlan" in happened
+    if not soak.few:
+        assert {"RuntimePlan and reload", "WritePlan"} <= set(happened)

@@ -337,10 +337,10 @@ async def test_no_answer_in_time() -> None:
 
 async def test_blocking_query_may_take_longer_than_a_plain_one() -> None:
     async def handler(_: web.BaseRequest) -> web.StreamResponse:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.1)
         return web.Response(text="[]", headers=HEADERS)
 
-    async with serving(handler) as address, client_of(address, wait=2, margin=0.1) as client:
+    async with serving(handler) as address, client_of(address, wait=2, margin=0.05) as client:
         assert (await client.get("x", index=1)).rows() == []
         with pytest.raises(Unavailable):
             await client.get("x")

@@ -10,6 +10,8 @@ def test_the_root_is_mounted_and_a_new_name_is_not() -> None:
     for _ in range(3):
         assert b"/" in mounts
         assert b"/no/such/place" not in mounts
+        assert mounts.named(b"proc")
+        assert not mounts.named(b"no such place")
 
 
 def test_one_descriptor_serves_for_ever() -> None:

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -110,6 +111,16 @@ def through_disk(value: object) -> object:
 def test_a_catalog_survives(catalog: Catalog) -> None:
     again = records.to_catalog(through_disk(records.from_catalog(catalog)))
     assert repr(again) == repr(catalog)  # == leaves out ages and indexes
+
+
+@given(st.lists(CATALOGS, min_size=2, max_size=4), st.randoms())
+def test_what_was_written_before_makes_no_difference(catalogs: list[Catalog], chance: Any) -> None:
+    written, known = records.Written(), dict[str, Service]()
+    for catalog in catalogs:
+        services = [known.get(s.name, s) if chance.random() < 0.5 else s for s in catalog.services]
+        known |= {s.name: s for s in services}
+        shown = Catalog(services=tuple(services))
+        assert written.text(shown) == records.dump(records.from_catalog(shown))
 
 
 @given(RECORDS)
