@@ -3,12 +3,10 @@ UV := scripts/uv
 RUN := $(UV) run --no-sync
 UNIT = $(RUN) pytest -q --randomly-dont-reset-seed --few
 SYNC := $(UV) sync --locked --quiet --extra haproxy
-BASE := haproxy:3.0
-IMAGE := confsync
 RELEASE := 12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit laws coverage integration lint type arch fmt soak mutate bench docs build image deb clean
+.PHONY: help setup demo test unit laws coverage integration lint type arch fmt soak mutate bench docs build image sidecar deb clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -66,6 +64,7 @@ mutate: setup ## mutation testing of planning, guards and the typing of text
 
 bench: setup ## speed, as ratios within one run; figures into benchmarks/results
 	$(RUN) python -m benchmarks.run
+	$(RUN) python -m benchmarks.failover
 
 docs: setup ## make the generated pages anew
 	@$(RUN) python -c 'from confsync.settings import page; page.write()' > docs/settings.md.new
@@ -75,8 +74,13 @@ docs: setup ## make the generated pages anew
 build: setup ## wheel and sdist
 	$(UV) build
 
-image: ## the sidecar's image, on the HAProxy image in use: make image BASE=haproxy:3.0 IMAGE=confsync
-	docker build --file deploy/sidecar/Dockerfile --tag $(IMAGE) --build-arg BASE=$(BASE) --build-arg PIP_INDEX_URL .
+image: ## the whole load balancer in one image: make image BASE=debian:trixie-slim IMAGE=confsync-lb
+	docker build --file deploy/image/Dockerfile --tag $(or $(IMAGE),confsync-lb) \
+	  --build-arg BASE=$(or $(BASE),debian:trixie-slim) --build-arg PIP_INDEX_URL .
+
+sidecar: ## the sidecar's image, on the HAProxy image in use: make sidecar BASE=haproxy:3.0 IMAGE=confsync
+	docker build --file deploy/sidecar/Dockerfile --tag $(or $(IMAGE),confsync) \
+	  --build-arg BASE=$(or $(BASE),haproxy:3.0) --build-arg PIP_INDEX_URL .
 
 deb: setup ## Debian package, in dist; RELEASE=13 for Debian 13
 	@scripts/deb --release $(RELEASE)

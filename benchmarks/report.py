@@ -50,7 +50,7 @@ class Section:
         return "\n\n".join([f"## {self.title}", *bodies])
 
 
-def page(sections: list[Section], about: dict[str, str]) -> str:
+def page(sections: list[Section], about: dict[str, str], title: str = "Speed") -> str:
     """Write the page."""
     rows = [
         [
@@ -63,7 +63,7 @@ def page(sections: list[Section], about: dict[str, str]) -> str:
         for target in section.targets
     ]
     blocks = [
-        "# Speed",
+        f"# {title}",
         "Written by `make bench`; how it measures stands in ../README.md.",
         "Times belong to one machine and one hour: compare within this page only.",
         Table(heads=["", ""], rows=[[name, value] for name, value in about.items()]).text(),
@@ -75,12 +75,12 @@ def page(sections: list[Section], about: dict[str, str]) -> str:
 
 
 def save(sections: list[Section], about: dict[str, str], folder: Path, name: str = "speed") -> Path:
-    """Write FOLDER/NAME.md and FOLDER/NAME.json; returns the first."""
+    """Write FOLDER/NAME.md, which begins with the name, and FOLDER/NAME.json; returns the first."""
     folder.mkdir(parents=True, exist_ok=True)
     found = folder / f"{name}.md"
-    found.write_text(page(sections, about))
+    found.write_text(page(sections, about, name.capitalize()))
     raw = {"about": about, **{section.title: section.raw for section in sections}}
-    (folder / f"{name}.json").write_text(json.dumps(_rounded(raw), separators=(",", ":")) + "\n")
+    found.with_suffix(".json").write_text(json.dumps(_rounded(raw), separators=(",", ":")) + "\n")
     return found
 
 

@@ -14,8 +14,12 @@
     │   ├── TargetUnavailable     69   yes   socket absent, unit unknown
     │   ├── TargetDenied          77   yes   socket or unit forbidden
     │   └── ReloadFailed          75   yes   refused, failed or not confirmed
+    ├── CertificateRefused        65   no    a certificate cannot or must not be served
+    ├── NeedsReload               75   no    the running HAProxy cannot do it otherwise
     ├── StateError                73   no    state directory unusable, newer version
     ├── Locked                    75   no    another agent holds the configuration
+    ├── VipError                  69   no    the shared address cannot be set or elected
+    │   └── VipDenied             77   no    for want of a right
     └── AgentUnreachable          69   no    no agent answers on the control socket
 
 The exit code and the transience are facts of the class. Fields go in, the message is built inside;
@@ -140,6 +144,18 @@ class ReloadFailed(TargetError):
     exit_code = 75
 
 
+class CertificateRefused(ConfsyncError):
+    """A certificate cannot be served, or must not; what was served before is served on."""
+
+    exit_code = 65
+
+
+class NeedsReload(ConfsyncError):
+    """What was asked of the running HAProxy it can do by a reload only; the message says why."""
+
+    exit_code = 75
+
+
 class StateError(ConfsyncError):
     """The state directory cannot be used."""
 
@@ -156,3 +172,23 @@ class AgentUnreachable(ConfsyncError):
     """No agent answers on the control socket."""
 
     exit_code = 69
+
+
+class VipError(ConfsyncError):
+    """The shared address cannot be set or elected: no device, no program."""
+
+    exit_code = 69
+
+
+class VipDenied(VipError):
+    """Addresses may not be set, or raw sockets not be opened, by this user."""
+
+    exit_code = 77
+
+
+def leaves(group: BaseExceptionGroup[Exception]) -> list[BaseException]:
+    """List what a group of errors is about."""
+    found: list[BaseException] = []
+    for each in group.exceptions:
+        found += leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
+    return found

@@ -7,6 +7,7 @@ cancellation passes through, nothing blocks the event loop for longer than a few
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from confsync.core import failover
 from confsync.core.planning import Surroundings
 from confsync.domain.catalog import Catalog, Service
 from confsync.domain.change import Step
@@ -23,6 +24,7 @@ from confsync.domain.running import (
     ServerState,
 )
 from confsync.domain.status import CycleReport, SourceState
+from confsync.domain.tls import Bundle, Certificate, Loaded
 
 
 class Discoverer(Protocol):
@@ -250,6 +252,68 @@ class StateStore(Protocol):
         """Keep a small JSON value."""
 
 
+class CertificateFiles(Protocol):
+    """The operator's certificate files, and the checked copies that HAProxy loads. Blocking."""
+
+    def names(self, folder: str = "") -> tuple[str, ...]:
+        """Name the certificate files of the operator's (or another) folder. Raises WriteError."""
+
+    def copied(self) -> tuple[str, ...]:
+        """Name the copies."""
+
+    def origin(self, path: str) -> str:
+        """Name the file behind what HAProxy knows as `path`; "" when confsync made it."""
+
+    def copy_of(self, name: str) -> str:
+        """Give the path of a file's copy."""
+
+    def stamps(self, origins: tuple[str, ...]) -> tuple[object, ...]:
+        """Tell cheaply whether files have changed."""
+
+    def read(self, origin: str) -> Bundle:
+        """Read and judge a file. Raises core.tls.Unfit, FileNotFoundError."""
+
+    def same(self, path: str, bundle: Bundle) -> bool:
+        """Tell whether HAProxy would find this bundle at `path`."""
+
+    def put(self, path: str, bundle: Bundle) -> None:
+        """Make a copy, or do nothing where `path` is none. Raises WriteError."""
+
+    def drop(self, path: str) -> None:
+        """Remove a copy, or do nothing where `path` is none."""
+
+
+class ServedCertificates(Protocol):
+    """The certificates of a running HAProxy. `worker`: nothing is told to another than this pid.
+
+    `judge`: says why what HAProxy has read must not serve ("": it may).
+    """
+
+    async def worker(self) -> int:
+        """Tell which worker has them now. Raises TargetError."""
+
+    async def loaded(self) -> Loaded:
+        """Read what is served. Raises TargetError."""
+
+    async def replace(
+        self, path: str, bundle: Bundle, judge: Callable[[Certificate], str], worker: int
+    ) -> Certificate:
+        """Replace one. Raises CertificateRefused, NeedsReload, TargetError."""
+
+    async def add(
+        self,
+        folder: str,
+        path: str,
+        bundle: Bundle,
+        judge: Callable[[Certificate], str],
+        worker: int,
+    ) -> Certificate:
+        """Add one to a folder that is loaded. Raises CertificateRefused, NeedsReload, TargetError."""
+
+    async def remove(self, folder: str, path: str, worker: int) -> None:
+        """Remove one. Raises NeedsReload, TargetError."""
+
+
 class Telemetry(Protocol):
     """Where the engine says what happens."""
 
@@ -271,3 +335,54 @@ class Notifier(Protocol):
 
     def watchdog(self) -> None:
         """Say that the agent lives."""
+
+
+class SharedAddresses(Protocol):
+    """The addresses that two hosts share, on this host. Nothing blocks: some microseconds each."""
+
+    def clean(self) -> tuple[str, ...]:
+        """Remove what an earlier run left; returns what that was. Raises VipError, SettingsError.
+
+        Raises too where addresses could not be set later, for want of rights or a device.
+        """
+
+    def lease(self) -> None:
+        """Set them, or renew them, for the time of the lease. Raises VipError."""
+
+    def announce(self) -> None:
+        """Tell the neighbours that they are here. What cannot be sent is left out."""
+
+    def drop(self) -> None:
+        """Remove them. What cannot be removed ends with its lease."""
+
+    def close(self) -> None:
+        """Give sockets back."""
+
+
+class Election(Protocol):
+    """A program that decides which host has the shared addresses. It sets none itself."""
+
+    @property
+    def farewell(self) -> float:
+        """Seconds that the other host may need to take over after a goodbye."""
+
+    def ready(self) -> None:
+        """Find out whether it could be started. Raises VipError, SettingsError."""
+
+    async def run(self, tell: Callable[[failover.Word], None]) -> str:
+        """Start it, wait for its end, and return how it ended; `tell` gets what it says.
+
+        One run at a time: a second one waits. Raises VipError.
+        """
+
+    def beat(self) -> None:
+        """Say that its owner lives; without that it is ended after the time of the lease."""
+
+    def taken(self) -> None:
+        """Say that the addresses are set: now it may tell others."""
+
+    async def goodbye(self) -> None:
+        """End it, and have the other host take over at once."""
+
+    def stop(self) -> None:
+        """End it at once, without a word to the other host."""

@@ -81,6 +81,20 @@ def parser() -> argparse.ArgumentParser:
     command("pause", "Have the agent watch, plan and report, but change nothing.")
     command("resume", "End a pause.")
 
+    lb = command(
+        "lb", "Run the whole load balancer: HAProxy, nginx, the shared address, the agent."
+    )
+    lb.add_argument(
+        "vip", nargs="?", metavar="VIP", help="the shared address; else VIP, vip.address"
+    )
+    lb.add_argument(
+        "password",
+        nargs="?",
+        metavar="PASSWORD",
+        help="of the pair; better in a file: PASSWORD_FILE or vip.password_file",
+    )
+    lb.add_argument("more", nargs="*", metavar="IP", help="more addresses that go with it")
+
     demo = command("demo", "Show the main job on toy backends, for under a minute.")
     demo.add_argument(
         "--seconds",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from confsync.adapters.control import client
-from confsync.cli import output, standing
+from confsync.cli import balanced, output, standing
 from confsync.cli.printed import Printed
 from confsync.settings import sources
 
@@ -44,12 +44,15 @@ def perform(options: argparse.Namespace, environ: Mapping[str, str], *, color: b
 
 
 def _status(reply: dict[str, Any], options: argparse.Namespace, *, color: bool) -> Printed:
-    code = 0 if reply.get("alive") is True else NOT_ALIVE
+    fit = balanced.fit(reply)
+    code = 0 if reply.get("alive") is True and fit else NOT_ALIVE
     if options.check and code == 0:
         code = _code(reply)
     if options.output == "json":
         return Printed(out=json.dumps({"schema": 1, **reply}, indent=2) + "\n", exit_code=code)
-    return Printed(out=standing.status(reply, now=time.time(), color=color), exit_code=code)
+    now = time.time()
+    lines = balanced.lines(reply, now=now, color=color)
+    return Printed(out=standing.status(reply, now=now, color=color, more=lines), exit_code=code)
 
 
 def _refused(reply: dict[str, Any]) -> Printed:

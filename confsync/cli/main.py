@@ -96,6 +96,10 @@ def _perform(options: "argparse.Namespace") -> "Printed":
                 color=_color(options),
             )
             return Printed(exit_code=code)
+        case "lb":
+            from confsync.cli import balancer  # noqa: PLC0415
+
+            return balancer.perform(options, os.environ)
         case "completion":
             from confsync.cli import completion  # noqa: PLC0415
 

@@ -7,6 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from confsync.cli import output
+from confsync.cli.reading import number as _number
+from confsync.cli.reading import table as _table
+from confsync.cli.reading import tables as _tables
+from confsync.cli.reading import text as _text
+from confsync.cli.reading import texts as _texts
 from confsync.domain.loadbalancer import Problem
 from confsync.domain.printable import printable
 from confsync.domain.status import Hold
@@ -17,8 +22,8 @@ REGISTRY = "the registry"
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
-def status(reply: Mapping[str, Any], *, now: float, color: bool) -> str:
-    """Show how the agent is. `now`: unix seconds."""
+def status(reply: Mapping[str, Any], *, now: float, color: bool, more: Iterable[str] = ()) -> str:
+    """Show how the agent is. `now`: unix seconds; `more`: lines of who runs the agent."""
     pid, age = int(_number(reply, "pid")), span(now - _number(reply, "started"))
     lines = [f"confsync {printable(_text(reply, 'version'))}, pid {pid}, running for {age}"]
     if reply.get("alive") is not True:
@@ -28,8 +33,10 @@ def status(reply: Mapping[str, Any], *, now: float, color: bool) -> str:
         lines.append(output.paint(text, "yellow", color=color))
     lines.append(f"source:   {_source(_table(reply, 'source'), now)}")
     lines.append(f"haproxy:  {_haproxy(_table(reply, 'haproxy'))}")
+    lines += _served(_tables(reply, "workers"))
     lines += _cycle(_table(reply, "report"), now, color=color)
     lines += _runtime(_table(reply, "runtime"))
+    lines += more
     if _number(reply, "next_retry") > 0:
         lines.append(f"retry:    in {span(_number(reply, 'next_retry'))}")
     source, haproxy = _table(reply, "source"), _table(reply, "haproxy")
@@ -115,6 +122,21 @@ def _haproxy(haproxy: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
+def _served(workers: list[Mapping[str, Any]]) -> list[str]:
+    """Sum what the workers serve, those that a reload has replaced as well."""
+    if not workers:
+        return []
+    old = [worker for worker in workers if worker.get("old") is True]
+    sessions = sum(int(_number(worker, "sessions")) for worker in workers)
+    requests = sum(int(_number(worker, "requests")) for worker in workers)
+    words = f"{output.count(sessions, 'session')} now, {output.count(requests, 'request')} so far"
+    if old:
+        finishing = sum(int(_number(worker, "sessions")) for worker in old)
+        many = output.count(len(old), "old worker")
+        words += f"; of them {output.count(finishing, 'session')} in {many}"
+    return [f"serving:  {words}"]
+
+
 def _cycle(report: Mapping[str, Any], now: float, *, color: bool) -> list[str]:
     if not report:
         return ["cycle:    none yet"]
@@ -168,28 +190,3 @@ def _holds(reply: Mapping[str, Any]) -> Iterable[Hold]:
             dropped=tuple(_texts(each, "dropped")),
             until=_number(each, "until"),
         )
-
-
-def _text(table: Mapping[str, Any], key: str) -> str:
-    value = table.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _number(table: Mapping[str, Any], key: str) -> float:
-    value = table.get(key)
-    return float(value) if isinstance(value, int | float) and abs(value) < 1e15 else 0.0
-
-
-def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = table.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _tables(table: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    value = table.get(key)
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _texts(table: Mapping[str, Any], key: str) -> list[str]:
-    value = table.get(key)
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []

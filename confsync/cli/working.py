@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import dataclasses
 import os
 import signal
 from collections.abc import Coroutine, Mapping
@@ -76,18 +77,27 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str], *, color: bo
     from confsync.wiring import assembly  # noqa: PLC0415
 
     _quiet(options)
-    report = _ended(
-        assembly.check(
-            _load(options, environ, options.config),
-            services=options.services,
-            haproxy=not options.no_haproxy,
-        )
-    )
+    loaded = assembly.as_written(_load(options, environ, options.config))
+    haproxy = not options.no_haproxy
+    if loaded.balancer and haproxy:
+        report = _ended(_checked_at_home(loaded, options.services))
+    else:
+        report = _ended(assembly.check(loaded, services=options.services, haproxy=haproxy))
     return Printed(
         out=output.check(report, haproxy=not options.no_haproxy, color=color),
         err=output.error(report.error, "", report.detail) if report.error else "",
         exit_code=report.exit_code,
     )
+
+
+async def _checked_at_home(loaded: Loaded, services: str | None) -> CycleReport:
+    """Check the load balancer's home as a whole."""
+    from confsync.wiring import assembly, rehearsing  # noqa: PLC0415
+
+    notes = rehearsing.Notes()
+    async with rehearsing.home(loaded, notes):
+        report = await assembly.check(loaded, services=services, haproxy=True)
+    return dataclasses.replace(report, notes=(*notes.found, *report.notes))
 
 
 def _ended(turn: Coroutine[Any, Any, CycleReport]) -> CycleReport:

@@ -52,5 +52,11 @@ BUILTIN_VARS: dict[str, VarValue] = {
     "group": None,
     "chroot": "",
     "log": None,
+    "tls_bind": "",
+    "tls_certificates": "",
+    "tls_minimum": "TLSv1.2",
+    "tls_redirect": True,
+    "tls_port": 443,
+    "hsts": 0,
 }
 """Variables of the built-in set. None: by the target's type (see the template)."""

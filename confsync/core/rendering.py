@@ -186,6 +186,8 @@ class Renderer:
         }
 
     def _text(self, place: int, template: Template, context: _Context) -> str:
+        if template.raw:
+            return template.text
         try:
             compiled = self._compile(place, template)
             names = {

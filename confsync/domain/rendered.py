@@ -23,7 +23,7 @@ class Template:
 
     `name`: as messages show it. `seen_as`: the destination's path as HAProxy sees it (equal to
     `destination` but for containers). `secrets`: values among the variables that no diff, log or
-    message may show.
+    message may show. `raw`: the text is no template, and is written as it stands.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Template:
     mode: int = 0o644
     variables: dict[str, VarValue] = field(default_factory=dict, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

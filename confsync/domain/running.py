@@ -23,7 +23,8 @@ class Observed:
     for it to start with); `why`: the words for that. `worker_pid`, `worker_started` (unix seconds):
     of the worker that takes new connections. `reloads`, `failed`: the master's counters (-1: unknown).
     `place`: names the run of the container that it is in ("": none), since two containers give their
-    processes the same numbers. `loading`: a reload is under way. `master`: a master socket answered, so that reloads have proof.
+    processes the same numbers. `loading`: a reload is under way. `master`: a master socket answered,
+    so that reloads have proof.
     `notes`: what the operator should know (a socket missing, with the line to add). `unfit`: why no
     program here can check for it: nothing can be changed then, not even without a reload.
     """

@@ -41,7 +41,8 @@ _WRITING = frozenset({Stage.WRITE, Stage.APPLY, Stage.VERIFY})
 class Options:
     """`main`: HAProxy's main file. `destinations`: all files. `retry`: first, longest pause (s).
 
-    `pace`: of reloads; `fast`: of changes at runtime (None: there are none).
+    `pace`: of reloads; `fast`: of changes at runtime (None: there are none). `adopt`: nobody else
+    writes where the files go, so that one which no record knows is ours all the same.
     """
 
     main: str
@@ -49,6 +50,7 @@ class Options:
     pace: Pace = field(default_factory=Pace)
     fast: Pace | None = None
     retry: tuple[float, float] = (5, 60)
+    adopt: bool = False
 
 
 class Stopped(Exception):
@@ -141,6 +143,11 @@ class Agent:
         if self.retry_at is not None and code == TargetUnavailable.exit_code:
             self._begin(why)
         self._glance.set()
+
+    def load(self, why: str) -> None:
+        """Have HAProxy load its files anew, although nothing that confsync writes differs."""
+        self.cycle.outlook.must = why
+        self._begin(why)
 
     def release(self, services: tuple[str, ...], *, registry: bool) -> None:
         """Have the next cycle let held services (or the registry) go."""
@@ -330,6 +337,7 @@ class Agent:
                 Turn(
                     catalog=catalog,
                     why=why,
+                    adopt=self.options.adopt,
                     paused=self.paused,
                     provisional=provisional,
                     released=released,

@@ -6,7 +6,7 @@ was doubtful, or cut short by a crash.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from confsync.core import planning
@@ -81,6 +81,8 @@ class Outlook:
         """A crash left open which steps were sent after the record was kept."""
         self.view: View | None = None
         """Of the last plan."""
+        self.began: Callable[[Observed], float] = lambda observed: observed.worker_started
+        """When what runs began to read its files (unix seconds), or a time before that."""
 
     def restore(self) -> None:
         """Take up what the state directory kept. Blocking."""
@@ -245,6 +247,6 @@ class Outlook:
         """Tell whether all files were surely in place before the worker began to read them."""
         prints = await asyncio.to_thread(self._store.fingerprint, destinations)
         return all(
-            entry is not None and max(entry[0], entry[3]) / 1e9 < observed.worker_started
+            entry is not None and max(entry[0], entry[3]) / 1e9 < self.began(observed)
             for entry in prints
         )

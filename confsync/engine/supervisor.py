@@ -44,14 +44,26 @@ async def supervise(first: Agent, hooks: Hooks[Agent], telemetry: Telemetry) -> 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ends.set)
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
-    agent = first
     try:
-        while not ends.is_set():
-            # Not cleared here: a HUP while the old agent ended may be for newer settings.
-            agent = await _one(agent, ends, hangup, hooks, telemetry)
+        await follow(first, hooks, telemetry, ends=ends, hangup=hangup)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
+
+
+async def follow(
+    first: Agent,
+    hooks: Hooks[Agent],
+    telemetry: Telemetry,
+    *,
+    ends: asyncio.Event,
+    hangup: asyncio.Event,
+) -> None:
+    """Run agents until `ends` is set; `hangup` reads the settings anew, and is cleared."""
+    agent = first
+    while not ends.is_set():
+        # Not cleared here: a HUP while the old agent ended may be for newer settings.
+        agent = await _one(agent, ends, hangup, hooks, telemetry)
 
 
 async def _one(

@@ -3,6 +3,7 @@
 What depends on more than one key stands in model.py, on more than one table in rules.py.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -150,6 +151,23 @@ def _address(value: str) -> str:
     return value
 
 
+def _ip(value: str) -> str:
+    if not value:
+        return ""
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise fault(
+            "is no IP address", "write an address such as 192.0.2.10, without name, mask or blank"
+        ) from None
+
+
+def _device(value: str) -> str:
+    if value and not re.fullmatch(r"[A-Za-z0-9_.:@-]{1,15}", value):
+        raise fault("is no name of a network interface", 'write it as "eth0" (see `ip link`)')
+    return value
+
+
 def _status(value: Any) -> Any:
     if value not in SERVING:
         raise fault(
@@ -199,6 +217,8 @@ TemplateFile = Annotated[str, AfterValidator(_source)]
 Destination = Annotated[str, AfterValidator(_destination)]
 Inside = Annotated[str, AfterValidator(_inside)]
 Address = Annotated[str, AfterValidator(_address)]
+Ip = Annotated[str, AfterValidator(_ip)]
+Device = Annotated[str, AfterValidator(_device)]
 Status = Annotated[catalog.Status, BeforeValidator(_status)]
 Mode = Annotated[str, BeforeValidator(_mode)]
 Unit = Annotated[str, AfterValidator(_unit)]

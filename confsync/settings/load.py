@@ -14,8 +14,11 @@ from pydantic import ValidationError
 
 from confsync import errors
 from confsync.settings import faults, rules, sources
-from confsync.settings.model import Settings
+from confsync.settings.balancer import Lb
+from confsync.settings.model import WITH_OWN_PATHS, Settings
 from confsync.settings.positions import Path
+
+_HOME = {"config": "haproxy.cfg", "master_socket": "master.sock", "stats_socket": "admin.sock"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,38 +27,60 @@ class Loaded:
 
     `file`: the settings file (None: there is none). `directory`: absolute, what relative paths
     started from; paths in `settings` are whole already. `warnings`: one line each, for the log.
+    `balancer`: for `confsync lb`. `discovers`: somebody wrote where services come from, or templates.
+    `as_it_is`: a check is about `target.config` on disk.
     """
 
     settings: Settings
     file: str | None
     directory: str
     warnings: tuple[str, ...] = ()
+    balancer: bool = False
+    discovers: bool = True
+    as_it_is: bool = False
 
 
 def load(
-    path: str | None, *, environ: Mapping[str, str], flags: Mapping[str, object] | None = None
+    path: str | None,
+    *,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object] | None = None,
+    short: Mapping[str, str] | None = None,
+    balancer: bool = False,
 ) -> Loaded:
     """Load the settings: flags over environment over file over defaults.
 
-    `path`: the file that a flag names. `flags`: "log.level" -> value. Raises SettingsError with a
-    line for each fault.
+    `path`: the file that a flag names. `flags`: "log.level" -> value. `short`: further variables,
+    "VIP" -> "vip.address"; the long name of the same key beats them. `balancer`: defaults are those
+    of `confsync lb`, as they are where CONFSYNC_HOME is set. Raises SettingsError with a line for each
+    fault.
     """
     file = sources.read(path, environ)
     merged = file.values
     names: dict[Path, str] = {}
     unknown: list[str] = []
-    for where, name in sources.variables(environ).items():
-        if place := _place(where):
+    balancer = balancer or bool(environ.get(sources.HOME_VARIABLE))
+    for name, key in (short or {}).items():
+        if environ.get(name):
+            place = tuple(key.split("."))
             _put(merged, names, place, _typed(place, environ[name]), name)
+    for where, name in sources.variables(environ).items():
+        if meant := _place(where):
+            _put(merged, names, meant, _typed(meant, environ[name]), name)
         else:
             unknown.append(faults.unknown_variable(name))
     for key, value in (flags or {}).items():
         _put(merged, names, tuple(key.split(".")), value, "the command line")
+    discovers = bool(file.path) or "source" in merged or "template" in merged
     for table in ("source", "target"):
         # So that a variable alone (CONFSYNC_TARGET__CONFIG) need not say the type again.
         if isinstance(merged.get(table), dict):
             default = Settings.tables()[table][0].model_fields["type"].default
             merged[table].setdefault("type", default)
+    for table in WITH_OWN_PATHS:
+        merged.setdefault(table, {})
+    if balancer:
+        _at_home(merged)
 
     found: list[faults.Fault] = []
     settings = None
@@ -72,7 +97,12 @@ def load(
         for name in sources.strangers(environ)
     )
     return Loaded(
-        settings=settings, file=file.path or None, directory=file.directory, warnings=warnings
+        settings=settings,
+        file=file.path or None,
+        directory=file.directory,
+        warnings=warnings,
+        balancer=balancer,
+        discovers=discovers,
     )
 
 
@@ -103,6 +133,19 @@ def _typed(place: Path, text: str) -> object:
                     pass  # a glob may begin so too: [ab]*,web
             return [item.strip() for item in text.split(",") if item.strip()]
     return text
+
+
+def _at_home(merged: dict[str, Any]) -> None:
+    """Have HAProxy's file and sockets where `confsync lb` keeps them, unless the target says else."""
+    target, lb = merged.setdefault("target", {}), merged["lb"]
+    if not isinstance(target, dict) or target.get("type", "socket") != "socket":
+        return
+    target.setdefault("type", "socket")
+    directory = lb.get("directory") if isinstance(lb, dict) else None
+    if not isinstance(directory, str) or not directory:
+        directory = Lb.model_fields["directory"].default
+    for key, name in _HOME.items():
+        target.setdefault(key, f"{directory}/{name}")
 
 
 def _put(

@@ -6,18 +6,12 @@ words the faults; kinds.py has the checks of single values. Times are numbers of
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from confsync.domain import rendered
 from confsync.settings import kinds
-
-
-class Table(BaseModel):
-    """What all tables share: unknown keys are faults, values never change, errors show no value."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
-    )
+from confsync.settings.balancer import Lb, Nginx, Tls, Vip
+from confsync.settings.table import Table
 
 
 class ServiceSource(Table):
@@ -116,8 +110,8 @@ class Template(Table):
 
     vars: kinds.Variables = Field(default={})
     """What the template sees as `vars`. The built-in set knows `bind`, `domain`, `stats_bind`,
-    `stats_user`, `stats_password_file`, `hard_stop_after` (`"10m"`), `user`, `group`, `chroot` and
-    `log`, and no other."""
+    `stats_user`, `stats_password_file`, `hard_stop_after` (`"10m"`), `user`, `group`, `chroot`,
+    `log`, and `tls_bind` and what goes with it, and no other."""
 
     @property
     def permissions(self) -> int:
@@ -303,6 +297,10 @@ Source = Annotated[ConsulSource | FileSource, Field(discriminator="type")]
 Target = Annotated[SocketTarget | SystemdTarget | DockerTarget, Field(discriminator="type")]
 
 
+WITH_OWN_PATHS = ("lb", "tls", "nginx")
+"""The tables with paths that are defaults and relative, so that they must be validated too."""
+
+
 class Settings(Table):
     """The whole tree."""
 
@@ -313,6 +311,10 @@ class Settings(Table):
     runtime: Runtime = Runtime()
     retire: Retire = Retire()
     guard: Guard = Guard()
+    lb: Lb = Lb()
+    tls: Tls = Tls()
+    nginx: Nginx = Nginx()
+    vip: Vip = Vip()
     state: State = State()
     log: Log = Log()
 
@@ -335,6 +337,10 @@ class Settings(Table):
             "runtime": (Runtime,),
             "retire": (Retire,),
             "guard": (Guard,),
+            "lb": (Lb,),
+            "tls": (Tls,),
+            "nginx": (Nginx,),
+            "vip": (Vip,),
             "state": (State,),
             "log": (Log,),
         }

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 from pydantic_core import PydanticUndefined
 
-from confsync.settings.model import Settings, Table
+from confsync.settings.model import Settings
+from confsync.settings.table import Table
 
 _TOP = """\
 # Settings
@@ -22,7 +23,9 @@ _TOP = """\
 This page is made from `confsync/settings/model.py`; change that file.
 
 **Where they are.** `-c FILE`, else the variable `CONFSYNC_CONFIG`, else `./confsync.toml`, else
-`/etc/confsync/confsync.toml`, else the defaults below. The file is [TOML](https://toml.io).
+`/etc/confsync/confsync.toml`, else the defaults below. The file is [TOML](https://toml.io). Where
+`CONFSYNC_HOME` is set, as in the load balancer's image, `confsync.toml` of that folder stands in the
+place of `./confsync.toml`, and the target's defaults are those of `confsync lb` ([lb.md](lb.md)).
 
 **Who wins.** A flag beats the environment, the environment beats the file, the file beats the default.
 A key's variable is `CONFSYNC_TABLE__KEY`: `CONFSYNC_TARGET__CONFIG=/etc/haproxy/haproxy.cfg`. Lists are
@@ -30,7 +33,7 @@ JSON or have commas: `CONFSYNC_SOURCE__TAGS=lb,public`. Templates are counted fr
 `CONFSYNC_TEMPLATE__0__VARS__BIND=:8080`.
 
 **Paths** that do not begin with `/` start from the settings file's folder (without a file: the working
-directory). **Times** are numbers of seconds, at most a day.
+directory, or `CONFSYNC_HOME`). **Times** are numbers of seconds, at most a day.
 
 **Faults** are shown all at once, each with file and line (or the variable), key, value and what to do;
 values that may be secret are left out. An unknown key is a fault, and so is an unknown variable that

@@ -17,7 +17,9 @@ from confsync.settings import positions
 
 PREFIX = "CONFSYNC_"
 FILE_VARIABLE = "CONFSYNC_CONFIG"
-KNOWN_VARIABLES = frozenset({FILE_VARIABLE, "CONFSYNC_FAULT"})
+HOME_VARIABLE = "CONFSYNC_HOME"
+"""The load balancer's own folder, where its image sets it."""
+KNOWN_VARIABLES = frozenset({FILE_VARIABLE, HOME_VARIABLE, "CONFSYNC_FAULT"})
 PLACES = ("confsync.toml", "/etc/confsync/confsync.toml")
 STATE_DIRECTORY = "/var/lib/confsync"
 
@@ -45,7 +47,9 @@ def read(path: str | None, environ: Mapping[str, str]) -> File:
     named, by = path, ""
     if not named and environ.get(FILE_VARIABLE):
         named, by = environ[FILE_VARIABLE], f"{FILE_VARIABLE}: "
-    for place in (named,) if named else PLACES:
+    home = environ.get(HOME_VARIABLE, "")
+    usual = (f"{home}/{PLACES[0]}", PLACES[-1]) if home else PLACES
+    for place in (named,) if named else usual:
         try:
             with open(place, "rb") as file:  # noqa: PTH123 - texts stay texts
                 data = file.read()
@@ -61,7 +65,7 @@ def read(path: str | None, environ: Mapping[str, str]) -> File:
             raise _unreadable(place, by, f"cannot be read: {words}", "name a file") from None
         else:
             return _parsed(place, data)
-    return File(directory=os.getcwd())  # noqa: PTH109
+    return File(directory=os.path.abspath(home))  # noqa: PTH100 - "": the working directory
 
 
 def variables(environ: Mapping[str, str]) -> dict[tuple[str, ...], str]:

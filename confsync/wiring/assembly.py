@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from confsync import __version__
+from confsync.adapters.files.nothing import NoServices
 from confsync.adapters.files.scratch import ScratchStore
 from confsync.adapters.files.state import StateDirectory
 from confsync.adapters.files.store import FileStore, StoreOptions
 from confsync.adapters.files.templates import TemplateFiles, TemplateOption, TemplateOptions
 from confsync.adapters.network.local import is_local
 from confsync.core import guards, placement
-from confsync.core.builtin import BUILTIN_VARS
 from confsync.core.rendering import Renderer
 from confsync.core.selection import Selection
 from confsync.domain.catalog import Catalog, Status
@@ -28,7 +28,7 @@ from confsync.errors import Unavailable
 from confsync.ports import Discoverer
 from confsync.settings.load import Loaded
 from confsync.settings.model import ConsulSource, FileSource, Settings
-from confsync.wiring import reaching
+from confsync.wiring import handwritten, reaching, variables
 
 
 def control_socket(loaded: Loaded) -> str:
@@ -71,17 +71,20 @@ def _templates(loaded: Loaded, where: placement.Placement) -> TemplateSet:
     options = TemplateOptions(
         base=Path(loaded.directory),
         main=settings.target.config,
-        templates=tuple(
-            TemplateOption(
-                source=t.source,
-                destination=t.destination,
-                language=t.language,
-                mode=t.permissions,
-                variables=dict(t.vars),
-            )
-            for t in settings.template
+        templates=(
+            *(
+                TemplateOption(
+                    source=t.source,
+                    destination=t.destination,
+                    language=t.language,
+                    mode=t.permissions,
+                    variables=dict(t.vars),
+                )
+                for t in settings.template
+            ),
+            *handwritten.templates(loaded),
         ),
-        builtin_variables=dict(BUILTIN_VARS),
+        builtin_variables=variables.builtin(settings, balancer=loaded.balancer),
         placement=where,
     )
     return TemplateFiles(options).load()
@@ -141,7 +144,7 @@ def parts(loaded: Loaded, *, anywhere: bool = False) -> Parts:
         )
     )
     state = StateDirectory(directory)
-    source = discoverer(settings.source)
+    source = discoverer(settings.source) if loaded.discovers else NoServices()
     way = reaching.reached(settings, where, store, state)
     runtime, retire = settings.runtime, settings.retire
     guard = settings.guard
@@ -252,6 +255,18 @@ def claimed(made: Parts) -> Iterator[tuple[str, ...]]:
         yield found.notes
 
 
+def as_written(loaded: Loaded) -> Loaded:
+    """Have a check of the load balancer's own configuration be about what somebody wrote.
+
+    Where it is served without settings, and while there is no copy of it. Raises SettingsError.
+    """
+    if loaded.discovers or not handwritten.path(loaded):
+        return loaded
+    settings = loaded.settings
+    target = settings.target.model_copy(update={"config": settings.lb.config})
+    return replace(loaded, settings=settings.model_copy(update={"target": target}), as_it_is=True)
+
+
 async def check(loaded: Loaded, *, services: str | None, haproxy: bool) -> CycleReport:
     """Check settings, templates and, with `haproxy`, HAProxy's own opinion; changes nothing.
 
@@ -265,7 +280,8 @@ async def check(loaded: Loaded, *, services: str | None, haproxy: bool) -> Cycle
             selection = _selection(loaded.settings.source)
             catalog: Catalog | None = await ServicesFile(Path(services), selection).fetch()
         else:
-            catalog = None if loaded.file is None and haproxy else Catalog()
+            own = loaded.as_it_is or (loaded.file is None and not loaded.balancer)
+            catalog = None if own and haproxy else Catalog()
         report = await made.cycle.check(catalog, haproxy=haproxy)
     finally:
         await made.close()
@@ -280,4 +296,4 @@ def warnings(loaded: Loaded, made: Parts) -> tuple[str, ...]:
         for t in made.templates.templates
         if t.secrets and t.mode & 0o004
     )
-    return (*loaded.warnings, *readable)
+    return (*loaded.warnings, *handwritten.remarks(loaded), *readable)

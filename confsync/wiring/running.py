@@ -1,6 +1,7 @@
 """The long-running agent put together: lock, recovery, loop, control socket, logs, notifications."""
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import os
@@ -8,15 +9,21 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Self
 
-from confsync import __version__, logs
+from confsync import __version__, logs, ports
 from confsync.adapters.control.server import serve
 from confsync.adapters.systemd.notify import Notify
+from confsync.domain.running import Observed
 from confsync.domain.status import CycleReport
 from confsync.engine import agent, holdoff, supervisor
+from confsync.errors import TargetError
 from confsync.settings.load import Loaded
+from confsync.settings.model import DockerTarget
 from confsync.wiring import assembly, lasting
 
 _log = logging.getLogger("confsync")
+
+_FIGURES = 0.5
+"""Seconds that one worker may take to tell what it has served, for a status."""
 
 
 class Telemetry:
@@ -39,12 +46,30 @@ class Telemetry:
 class Running:
     """One agent from one reading of the settings."""
 
-    def __init__(self, loaded: Loaded, telemetry: Telemetry, notify: Notify) -> None:
-        """Raises SettingsError, RenderError: nothing of the outside has been touched then."""
+    def __init__(
+        self,
+        loaded: Loaded,
+        telemetry: ports.Telemetry,
+        notify: ports.Notifier,
+        *,
+        more: Callable[[], dict[str, object]] = dict,
+        must: str = "",
+        adopt: bool = False,
+        began: Callable[[Observed], float] | None = None,
+    ) -> None:
+        """Raises SettingsError, RenderError: nothing of the outside has been touched then.
+
+        `more`: what the status tells besides, over what the agent itself tells. `must`: why HAProxy is
+        reloaded even when nothing differs. `adopt`: see agent.Options; `began`: see Outlook.
+        """
         self.loaded = loaded
         self._telemetry = telemetry
+        self._more = more
         self._parts = assembly.parts(loaded)
         self._parts.renderer.declared()
+        self._parts.cycle.outlook.must = must
+        if began is not None:
+            self._parts.cycle.outlook.began = began
         settings = loaded.settings
         reload = settings.reload
         self._agent = agent.Agent(
@@ -58,6 +83,7 @@ class Running:
                     interval=reload.interval,
                 ),
                 retry=reload.retry,
+                adopt=adopt,
                 fast=holdoff.Pace(
                     first=0,
                     quiet=settings.runtime.quiet,
@@ -73,6 +99,10 @@ class Running:
             telemetry=telemetry,
             notifier=notify,
         )
+
+    def load(self, why: str) -> None:
+        """Have HAProxy load its files anew."""
+        self._agent.load(why)
 
     def prove(self, before: "Running") -> Self:
         """Try what only a start would try, before another agent makes room. Raises StateError."""
@@ -115,7 +145,7 @@ class Running:
         """Answer one request of the control socket; a ConfsyncError becomes the reply."""
         match command:
             case "status":
-                return self._status()
+                return {**self._status(), "workers": await self._workers()}
             case "release":
                 return self._release(args)
             case "pause" | "resume":
@@ -134,15 +164,28 @@ class Running:
             "started": now.started,
             "alive": now.alive,
             "paused": now.paused,
-            "source": _plain(now.source),
-            "haproxy": _plain(now.cycle.observed),
-            "report": _plain(report),
+            "source": plain(now.source),
+            "haproxy": plain(now.cycle.observed),
+            "report": plain(report),
             "runtime": self._runtime(),
-            "holds": _plain(report.holds if report else ()),
-            "problems": _plain(report.problems if report else ()),
+            "holds": plain(report.holds if report else ()),
+            "problems": plain(report.problems if report else ()),
             "next_retry": now.retry_in,
             "exit_code": now.exit_code,
+            **self._more(),
         }
+
+    async def _workers(self) -> list[dict[str, object]]:
+        """Tell what each worker has served, old ones too; nothing where none can be asked."""
+        target = self.loaded.settings.target
+        if isinstance(target, DockerTarget):
+            return []
+        from confsync.adapters.haproxy import figures  # noqa: PLC0415
+
+        with contextlib.suppress(TargetError):
+            seen = await figures.read(target.master_socket, timeout=_FIGURES)
+            return [dataclasses.asdict(worker) for worker in seen.workers]
+        return []
 
     def _runtime(self) -> dict[str, object]:
         """Tell what was done without a reload, what is left of it, and what is held by hand."""
@@ -150,8 +193,8 @@ class Running:
         record = cycle.outlook.record
         return {
             "enabled": cycle.upkeep is not None,
-            "counts": _plain(cycle.stepper.counts),
-            "leftovers": _plain(record.leftovers if record else ()),
+            "counts": plain(cycle.stepper.counts),
+            "leftovers": plain(record.leftovers if record else ()),
             "by_hand": [drift.what for drift in cycle.stepper.hands.found],
         }
 
@@ -173,19 +216,19 @@ class Running:
         if wanted or registry:
             self._agent.release(wanted, registry=registry)
         released = [*wanted, *(["the registry"] if registry else [])]
-        return {"ok": True, "holds": _plain(holds), "released": released}
+        return {"ok": True, "holds": plain(holds), "released": released}
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """Turn frozen values into JSON's."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, dict):
-        return {str(_plain(k)): _plain(v) for k, v in value.items()}
+        return {str(plain(k)): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value
 
 

@@ -4,6 +4,7 @@ The stub of registrator registers what Compose starts, with registrator's own pa
 """
 
 import functools
+import json
 import os
 import re
 import secrets
@@ -15,6 +16,7 @@ import pytest
 
 from tests.support import machine
 from tests.support.containers import (
+    balancer,
     consul_image,
     demo_image,
     docker,
@@ -23,17 +25,20 @@ from tests.support.containers import (
     sidecar,
 )
 from tests.support.load import Load
+from tests.support.polling import Polling
 from tests.support.process import wait_until
 
-FILE = Path(__file__).parents[2] / "deploy" / "compose" / "docker-compose.yml"
+DEPLOY = Path(__file__).parents[2] / "deploy" / "compose"
+FILE = DEPLOY / "docker-compose.yml"
+PAIR = DEPLOY / "pair" / "docker-compose.yml"
 
 
 class Compose:
     """One project of the file."""
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
+    def __init__(self, variables: Mapping[str, str], file: Path = FILE) -> None:
         self.name = f"confsync-test-{secrets.token_hex(4)}"
-        self._command = (*machine.compose(), "--project-name", self.name, "--file", str(FILE))
+        self._command = (*machine.compose(), "--project-name", self.name, "--file", str(file))
         # No BuildKit: a machine may lack its plugin.
         self._environment = {**os.environ, "DOCKER_BUILDKIT": "0", **variables}
 
@@ -123,6 +128,69 @@ def answers(port: int, host: str) -> bool:
 
 def config(compose: Compose) -> str:
     return compose("exec", "-T", "haproxy", "cat", "/etc/haproxy/haproxy.cfg")
+
+
+@pytest.fixture(scope="module")
+def of_pair(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    password = tmp_path_factory.mktemp("secret") / "password"
+    password.write_text("0nly-in-this-test\n")
+    images = {name: variables[name] for name in PUBLIC}
+    return {
+        **images,
+        "LB_IMAGE": balancer(),
+        "BASE": machine.docker_image("debian-13"),
+        "NET": f"10.{180 + secrets.randbelow(60)}.{secrets.randbelow(256)}",
+        "PASSWORD_FILE": str(password),
+    }
+
+
+PUBLIC = ("CONSUL_IMAGE", "REGISTRATOR_IMAGE", "DEMO_IMAGE")
+
+
+@pytest.fixture
+def pair(of_pair: dict[str, str]) -> Iterator[Compose]:
+    project = Compose(of_pair, PAIR)
+    yield project
+    project("down", "--volumes", "--timeout", "1")
+    assert project.left() == []
+
+
+@pytest.mark.timeout(300)  # it may build the image
+def test_a_pair_serves_what_registrator_finds_and_survives_the_stop_of_either(
+    pair: Compose, of_pair: dict[str, str]
+) -> None:
+    vip = f"{of_pair['NET']}.100"
+    # Not built here: LB_IMAGE is what the file would build, and is tested as such.
+    pair.up("--no-build")
+    for host in ("web", "api.example.org"):
+        wait_until(lambda h=host: get(vip, 80, h)[0] == 200, host, timeout=60)  # type: ignore[misc]
+    for _ in range(2):
+        (name,) = holders(pair, vip)
+        (other,) = {"lb-a", "lb-b"} - {name}
+        wait_until(lambda o=other: takes_part(pair, o), f"{other} in the election")  # type: ignore[misc]
+        with Polling(vip, host="web") as client:
+            wait_until(lambda: get(vip, 80, "web")[0] == 200, "an answer")
+            pair("stop", name)
+            polls = client.stop()
+        assert holders(pair, vip) == [other]
+        assert polls.failed_at_once, polls.failed
+        assert len(polls.all) > 20
+        pair("start", name)
+
+
+def takes_part(pair: Compose, name: str) -> bool:
+    try:
+        shown = pair("exec", "-T", name, "confsync", "status", "--output", "json")
+    except AssertionError:
+        return False
+    return json.loads(shown)["balancer"]["vip"]["role"] == "waits"  # type: ignore[no-any-return]
+
+
+def holders(pair: Compose, vip: str) -> list[str]:
+    """List which of the two have the address."""
+    running = pair("ps", "--services", "--status", "running").split()
+    names = sorted({"lb-a", "lb-b"} & set(running))
+    return [n for n in names if f" {vip}/" in pair("exec", "-T", n, "ip", "-o", "address")]
 
 
 def test_every_image_is_a_public_one_and_can_be_another(variables: dict[str, str]) -> None:

@@ -50,6 +50,7 @@ def test_there_are_examples_and_each_says_what_it_is() -> None:
         "04-file-source",
         "05-own-template",
         "06-once-in-ci",
+        "07-load-balancer",
     ]
     assert all((EXAMPLES / name / "README.md").is_file() for name in NAMES)
 
@@ -62,8 +63,11 @@ def test_settings_and_templates_are_good_as_they_stand(name: str) -> None:
     assert main.main([*command, "--services", str(SERVICES)]) == 0
 
 
-# The third is checked inside its container: tests/examples.
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "03-docker-target"])
+# These are checked inside their containers: tests/examples.
+CONTAINED = {"03-docker-target", "07-load-balancer"}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in CONTAINED])
 def test_haproxy_takes_what_they_make(
     name: str,
     example: Callable[[str], Path],

@@ -7,7 +7,7 @@ import pytest
 
 from confsync.settings import page
 from confsync.settings.load import load
-from confsync.settings.model import Settings
+from confsync.settings.model import WITH_OWN_PATHS, Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -41,7 +41,10 @@ def test_every_default_of_the_page_is_a_default(tmp_path: Path) -> None:
             text += f"{key.strip('`')} = {default.strip('`')}\n"
     file = tmp_path / "confsync.toml"
     file.write_text(text.replace("[[template]]\n", ""))
-    assert load(str(file), environ={}).settings == Settings()
+    defaults = Settings.model_validate(
+        {key: {} for key in WITH_OWN_PATHS}, context={"base": str(tmp_path)}
+    )
+    assert load(str(file), environ={}).settings == defaults
     assert len(text.splitlines()) > 50
 
 

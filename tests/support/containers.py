@@ -47,14 +47,22 @@ def docker(*args: str, check: bool = True, timeout: float = 120, stdin: str = ""
 
 def sidecar(version: str) -> str:
     """Build the sidecar on the stand-in for haproxy:VERSION, once for all workers; return its tag."""
-    base = machine.docker_image(f"stock-{version}")
-    arguments = ["--file", str(ROOT / "deploy" / "sidecar" / "Dockerfile")]
+    return _ours("sidecar", version, machine.docker_image(f"stock-{version}"))
+
+
+def balancer(debian: int = 13) -> str:
+    """Build the whole load balancer's image on the stand-in for a Debian, once for all workers."""
+    return _ours("image", str(debian), machine.docker_image(f"debian-{debian}"))
+
+
+def _ours(folder: str, version: str, base: str) -> str:
+    arguments = ["--file", str(ROOT / "deploy" / folder / "Dockerfile")]
     for name in ("PIP_INDEX_URL", "http_proxy", "https_proxy", "no_proxy"):
         if name in os.environ:
             arguments += ["--build-arg", name]
     arguments += ["--build-arg", f"BASE={base}"]
-    tag = f"confsync-testbed/sidecar-{version}"
-    with _lock(f"sidecar-{version}"):
+    tag = f"confsync-testbed/{folder}-{version}"
+    with _lock(f"{folder}-{version}"):
         # The first stages have a name too, so that the next run finds their layers.
         _build(f"{tag}-build", ROOT, *arguments, "--target", "build")
         return _build(tag, ROOT, *arguments)
@@ -76,9 +84,16 @@ def demo_image() -> str:
     return _stub("demo", IMAGES / "demo", {"worker.py": ROOT / "tests/support/backend_worker.py"})
 
 
-def _stub(name: str, context: Path, files: Mapping[str, Path] | None = None) -> str:
+def lb_host_image() -> str:
+    """Build a machine with systemd and all that `confsync lb` starts."""
+    return _stub("lbhost", IMAGES / "lbhost", base="debian-12")
+
+
+def _stub(
+    name: str, context: Path, files: Mapping[str, Path] | None = None, *, base: str = "systemd"
+) -> str:
     """Build a small image on one that has Python."""
-    base = machine.docker_image("systemd")
+    base = machine.docker_image(base)
     with _lock(name), tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "context"
         shutil.copytree(context, made)
@@ -94,8 +109,9 @@ def _build(tag: str, context: Path, *arguments: str) -> str:
     after = docker("image", "inspect", "-f", "{{.Id}}", tag)
     if before.startswith("sha256:") and before != after:
         docker("rmi", before, check=False)
-        ours = "label=org.opencontainers.image.title=confsync"
-        docker("image", "prune", "--force", "--filter", ours, check=False)
+        for title in ("confsync", "confsync-lb"):
+            ours = f"label=org.opencontainers.image.title={title}"
+            docker("image", "prune", "--force", "--filter", ours, check=False)
     return tag
 
 

@@ -84,8 +84,8 @@ class Load:
 
     `keepalive`, `close` and `streams` are numbers of clients; `think` is the pause of each between
     two requests. `servers` are the names that may answer, any when empty. `requests` bounds the
-    whole count. `python` may be one inside a container: `("docker", "exec", "-i",
-    NAME, "python3")`.
+    whole count. `tls`: speak it, and trust this CA alone (a file); `server_name`: whom to expect.
+    `python` may be one inside a container: `("docker", "exec", "-i", NAME, "python3")`.
     """
 
     def __init__(
@@ -105,6 +105,8 @@ class Load:
         path: str = "/",
         stream_path: str = "/stream?s=0",
         servers: Sequence[str] = (),
+        tls: Path | None = None,
+        server_name: str = "",
         python: Sequence[str] = (sys.executable,),
     ) -> None:
         settings = {
@@ -122,6 +124,8 @@ class Load:
             "path": path,
             "stream_path": stream_path,
             "servers": list(servers),
+            "tls": str(tls or ""),
+            "server_name": server_name,
         }
         # The source goes as an argument: inside a container there is no file of ours.
         self._child = subprocess.Popen(

@@ -14,6 +14,7 @@ import asyncio
 import collections
 import contextlib
 import json
+import ssl
 import sys
 import time
 from typing import Any
@@ -89,6 +90,10 @@ class Client:
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self.reused = False
         self.got_bytes = False
+        self.tls: dict[str, Any] = {}
+        if settings.get("tls"):
+            context = ssl.create_default_context(cafile=settings["tls"])
+            self.tls = {"ssl": context, "server_hostname": settings["server_name"]}
 
     def close(self) -> None:
         if self.streams is not None:
@@ -101,7 +106,7 @@ class Client:
         if self.streams is None:
             try:
                 self.streams = await asyncio.open_connection(
-                    self.settings["address"], self.settings["port"]
+                    self.settings["address"], self.settings["port"], **self.tls
                 )
             except OSError as error:
                 raise Broken("connect_error", repr(error)) from error

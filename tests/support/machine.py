@@ -21,6 +21,9 @@ IMAGES = {
     # In place of the official images haproxy:2.6 and haproxy:3.2.
     "stock-2.6": "confsync-testbed/haproxy-2.6",
     "stock-3.2": "confsync-testbed/haproxy-3.2",
+    # In place of debian:bookworm-slim (with systemd) and debian:trixie-slim; both have HAProxy.
+    "debian-12": "confsync-testbed/debian-12",
+    "debian-13": "confsync-testbed/debian-13",
 }
 
 
@@ -107,6 +110,54 @@ def compose() -> tuple[str, ...]:
     if prepared.exists():
         return (str(prepared),)
     raise Missing("no Docker Compose v2")
+
+
+@functools.cache
+def builder(kind: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return a client and an environment that build with "legacy" or "buildkit"."""
+    if not _docker_answers():
+        raise Missing("no Docker engine answers")
+    wanted = {**os.environ, "DOCKER_BUILDKIT": str(int(kind == "buildkit")), "NO_COLOR": "1"}
+    if kind == "legacy":
+        return ("docker",), wanted
+    wanted["BUILDKIT_PROGRESS"] = "plain"
+    for client in ("docker", "/usr/bin/docker"):
+        if shutil.which(client) is None:
+            continue
+        plugin = subprocess.run([client, "buildx", "version"], capture_output=True, check=False)
+        version = [client, "version", "--format", "{{.Client.Version}}"]
+        found = subprocess.run(version, capture_output=True, text=True, check=False).stdout
+        # Clients before 23 have BuildKit in themselves, newer ones in a plugin.
+        if plugin.returncode == 0 or (found and int(found.partition(".")[0]) < 23):
+            return (client,), wanted
+    raise Missing("no Docker client with BuildKit")
+
+
+def immediate_library() -> str:
+    """Return the library that lets ucarp hear at once."""
+    prepared = cache() / "bin" / "immediate.so"
+    if not prepared.exists():
+        raise Missing("no immediate.so")
+    return str(prepared)
+
+
+def election_path() -> str:
+    """Return a PATH on which ucarp and keepalived are."""
+    path = f"{os.environ['PATH']}:/usr/sbin:{cache() / 'bin'}"
+    for program in ("ucarp", "keepalived"):
+        if shutil.which(program, path=path) is None:
+            raise Missing(f"no {program}")
+    return path
+
+
+@functools.cache
+def namespaces() -> None:
+    """Make sure that network namespaces can be made."""
+    name = f"cs-{os.getpid()}"
+    add = ["ip", "netns", "add", name]
+    if shutil.which("ip") is None or subprocess.run(add, capture_output=True).returncode:  # noqa: PLW1510
+        raise Missing("no network namespaces can be made")
+    subprocess.run(["ip", "netns", "delete", name], check=True)
 
 
 # Each call goes on where the last ended: a port stays free until its owner binds it, and a second

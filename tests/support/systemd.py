@@ -33,8 +33,8 @@ class Done:
 class SystemdHost:
     """A booted Debian 12 with systemd and Debian's haproxy; removed at the end."""
 
-    def __init__(self) -> None:
-        self._image = machine.docker_image("systemd")
+    def __init__(self, image: str = "") -> None:
+        self._image = image or machine.docker_image("systemd")
         self.name = f"confsync-systemd-{secrets.token_hex(4)}"
         # Python inside, for Load(python=...) and Backends(python=...).
         self.python = ("docker", "exec", "-i", self.name, "python3")

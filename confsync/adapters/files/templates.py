@@ -4,6 +4,7 @@ Reads only; what a template means is core.rendering's.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,13 +28,18 @@ Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateOption:
-    """One [[template]]. `source`: a path relative to the settings file, or "builtin:NAME"."""
+    """One [[template]]. `source`: a path relative to the settings file, or "builtin:NAME".
+
+    `raw`: no template, but a text; `beneath` tells, given that text, what is added at its end.
+    """
 
     source: str
     destination: str
     language: Language = Language.HAPROXY
     mode: int = 0o644
     variables: dict[str, VarValue] = field(default_factory=dict, repr=False)
+    raw: bool = False
+    beneath: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +78,11 @@ class TemplateFiles:
             if template is None:
                 continue
             templates.append(template)
-            if not _is_builtin(option) and _ASKS_FOR_OTHERS.search(template.text):
+            if (
+                not _is_builtin(option)
+                and not option.raw
+                and _ASKS_FOR_OTHERS.search(template.text)
+            ):
                 folders[(self._base / option.source).parent] = None
         faults += [self._placement.told(fault) for fault in _shared_destinations(templates)]
         includes = self._includes(tuple(folders), faults)
@@ -93,7 +103,7 @@ class TemplateFiles:
         return tuple(found)
 
     def _load(self, option: TemplateOption, faults: list[str]) -> Template | None:
-        key = f'[[template]] source = "{option.source}"'
+        key = option.source if option.raw else f'[[template]] source = "{option.source}"'
         path = self._path(option)
         if path is None:
             known = ", ".join(b.name for b in builtin.BUILTINS)
@@ -106,13 +116,14 @@ class TemplateFiles:
         destination = self._placement.local(str(self._base / option.destination))
         return Template(
             name=option.source,
-            text=text,
+            text=_joined(text, option.beneath(text)) if option.beneath else text,
             destination=destination,
             seen_as=self._placement.seen(destination),
             language=option.language,
             mode=option.mode,
             variables=variables,
             secrets=secrets,
+            raw=option.raw,
         )
 
     def _path(self, option: TemplateOption) -> Path | None:
@@ -231,6 +242,12 @@ def _shared_destinations(templates: list[Template]) -> list[str]:
         for t in templates
         if first.setdefault(t.destination, t) is not t
     ]
+
+
+def _joined(text: str, beneath: str) -> str:
+    if not beneath:
+        return text
+    return f"{text}{'' if text.endswith(chr(10)) or not text else chr(10)}{beneath}"
 
 
 def _is_builtin(option: TemplateOption) -> bool:

@@ -46,8 +46,10 @@ class Session(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def begin(path: str, before: Observed, *, wire: Wire | None = None) -> AsyncIterator[Session]:
-    """Begin a conversation with the worker that was observed.
+async def begin(
+    path: str, before: Observed | None, *, wire: Wire | None = None
+) -> AsyncIterator[Session]:
+    """Begin a conversation with the worker that was observed (None: with whoever answers).
 
     Raises OtherWorker also when that worker is about to end; and what cli.Socket.ask raises.
     """
@@ -147,15 +149,16 @@ class _Talk:
         return _answers(bytes(answer), commands, self._stats.path)
 
 
-def _of(answer: str, before: Observed, path: str) -> show.Info:
+def _of(answer: str, before: Observed | None, path: str) -> show.Info:
     info = show.info(answer)
     if info is None:
         raise errors.TargetUnavailable(f"{path} does not answer `show info` as HAProxy does")
-    if info.pid != before.worker_pid:
-        raise OtherWorker(f"worker {info.pid} answers, and not {before.worker_pid}")
-    started = info.started or time.time() - info.uptime
-    if abs(started - before.worker_started) > _CLOCKS:
-        raise OtherWorker(f"another worker {info.pid} answers than the one that was looked at")
+    if before is not None:
+        if info.pid != before.worker_pid:
+            raise OtherWorker(f"worker {info.pid} answers, and not {before.worker_pid}")
+        started = info.started or time.time() - info.uptime
+        if abs(started - before.worker_started) > _CLOCKS:
+            raise OtherWorker(f"another worker {info.pid} answers than the one that was looked at")
     if info.stopping:
         raise OtherWorker(f"worker {info.pid} is about to end")
     return info

@@ -42,7 +42,7 @@ async def run(
         try:
             async with asyncio.timeout(timeout):
                 said = await _read(pipe.fileno())
-                await _exit(child)
+                await ended(child)
             finished = True
         finally:
             if not finished:
@@ -65,7 +65,8 @@ async def _read(fd: int) -> bytes:
             said += piece
 
 
-async def _exit(child: subprocess.Popen[bytes]) -> None:
+async def ended(child: subprocess.Popen[bytes]) -> None:
+    """Wait for a program's end, and take its exit code."""
     if child.poll() is not None:
         return
     try:

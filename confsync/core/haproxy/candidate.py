@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from confsync import errors
-from confsync.core.haproxy import verdict
+from confsync.core.haproxy import bygone, verdict
 from confsync.core.haproxy.command import MasterCommand
 from confsync.domain.rendered import RenderedConfig
 
@@ -124,8 +124,9 @@ def judged(
     `masked` hides secrets. Raises CheckRejected with HAProxy's words, CheckUnavailable.
     """
     said = verdict.entries(output, candidate.names)
+    today = bygone.explained({path: source.text for path, source in candidate.sources.items()})
     if not code:
-        return tuple(map(masked, verdict.warnings(said)))
+        return tuple(map(masked, (*verdict.warnings(said), *today)))
     raw = masked(verdict.printable_lines(output[-_SHOWN_RAW:]))
     if code < 0:
         raise errors.CheckUnavailable(f"`haproxy -c` was ended by signal {-code}", detail=raw)
@@ -133,7 +134,7 @@ def judged(
     what = "HAProxy refuses the files on disk" if live else "HAProxy refuses the configuration"
     raise errors.CheckRejected(
         f"{what}: {headline or f'exit code {code}'}",
-        detail=masked(verdict.beside_lines(said, candidate.sources)) or raw,
+        detail="\n".join((masked(verdict.beside_lines(said, candidate.sources)) or raw, *today)),
     )
 
 

@@ -4,10 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from confsync.cli import standing
+from confsync.cli import balanced, standing
+
+
+def _nested(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["healthy", "children", "served", "pid", "names", "role"]), inner
+    )
+
 
 NOW = 1_700_003_600.0
 REPLY = {
+    "workers": [
+        {"pid": 77, "old": False, "sessions": 1, "requests": 900},
+        {"pid": 70, "old": True, "sessions": 2, "requests": 12},
+    ],
     "ok": True,
     "version": "0.1.0",
     "pid": 42,
@@ -52,6 +63,7 @@ GOLDEN = """\
 confsync 0.1.0, pid 42, running for 1 h 1 min
 source:   answers for 1 min 30 s
 haproxy:  2.6.12 runs, worker 77, 1 old worker finishing
+serving:  3 sessions now, 912 requests so far; of them 2 sessions in 1 old worker
 cycle:    reloaded, 5 s ago, 32 ms: 3 services, 12 servers (web changed)
 retry:    in 4 s
 Problems
@@ -145,3 +157,44 @@ def test_what_was_done_without_a_reload_and_what_is_held_by_hand_is_shown() -> N
     assert "runtime:  12 steps, 1 repair, 2 retired servers to be deleted\n" in text
     assert "  - held by hand: web/a is in maint\\x1b\n" in text
     assert "runtime:" not in standing.status({"runtime": {"counts": {}}}, now=0, color=False)
+
+
+BALANCER = {
+    "healthy": False,
+    "why": "HAProxy ended: exit code 1",
+    "children": [
+        {"name": "haproxy", "pid": 0, "since": 0, "starts": 3, "last": "exit code 1"},
+        {"name": "nginx", "pid": 12, "since": NOW - 61, "starts": 2, "last": "killed by SIGKILL"},
+    ],
+    "vip": {"role": "waits", "addresses": ["192.0.2.7", "192.0.2.8"], "engine": "ucarp"},
+    "certificates": {
+        "served": [{"names": ["example.org"], "days": 12}, {"names": ["x"], "days": 90}],
+        "refused": ["a.pem: no key"],
+    },
+}
+
+
+class TestBalancer:
+    def test_nothing_is_shown_where_there_is_none(self) -> None:
+        assert balanced.lines(REPLY, now=NOW, color=False) == []
+        assert balanced.fit(REPLY)
+
+    def test_its_parts_are_shown(self) -> None:
+        nginx = "nginx 12 for 1 min 1 s, start 2 (killed by SIGKILL)"
+        lines = balanced.lines({"balancer": BALANCER}, now=NOW, color=False)
+        assert lines == [
+            "unfit:    HAProxy does not answer: HAProxy ended: exit code 1",
+            f"programs: haproxy does not run (exit code 1), {nginx}",
+            "address:  192.0.2.7, 192.0.2.8 with the other host (ucarp)",
+            "tls:      2 certificates, the next ends in 12 days (example.org)",
+            "refused:  a.pem: no key",
+        ]
+        assert not balanced.fit({"balancer": BALANCER})
+        assert lines[1] in standing.status(REPLY, now=NOW, color=False, more=lines)
+
+    @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), _nested))
+    def test_anything_may_be_missing_or_odd(self, value: object) -> None:
+        for key in ("balancer", *BALANCER):
+            reply = {"balancer": value if key == "balancer" else {**BALANCER, key: value}}
+            for line in balanced.lines(reply, now=NOW, color=False):
+                assert line.isprintable()

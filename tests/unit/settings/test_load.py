@@ -10,7 +10,14 @@ from confsync.domain.catalog import Status
 from confsync.domain.rendered import Language
 from confsync.settings import sources
 from confsync.settings.load import Loaded, load
-from confsync.settings.model import ConsulSource, DockerTarget, FileSource, Settings, SystemdTarget
+from confsync.settings.model import (
+    WITH_OWN_PATHS,
+    ConsulSource,
+    DockerTarget,
+    FileSource,
+    Settings,
+    SystemdTarget,
+)
 
 
 @pytest.fixture
@@ -39,7 +46,9 @@ def good(text: str, folder: Path, environ: dict[str, str] | None = None) -> Load
 class TestWhereFrom:
     def test_without_a_file_the_defaults_hold(self, folder: Path) -> None:
         loaded = load(None, environ={})
-        assert loaded.settings == Settings()
+        assert loaded.settings == Settings.model_validate(
+            {key: {} for key in WITH_OWN_PATHS}, context={"base": str(folder)}
+        )
         assert (loaded.file, loaded.directory, loaded.warnings) == (None, str(folder), ())
 
     def test_flag_beats_variable_beats_working_directory(self, folder: Path) -> None:
@@ -242,7 +251,8 @@ class TestFaults:
             (
                 "confsync.toml:7: [template.vars] xyz: is no variable of the built-in templates;"
                 " known are bind, domain, stats_bind, stats_user, stats_password, hard_stop_after,"
-                " user, group, chroot, log, stats_password_file"
+                " user, group, chroot, log, tls_bind, tls_certificates, tls_minimum, tls_redirect,"
+                " tls_port, hsts, stats_password_file"
             ),
         ]
         assert good(head % "own.cfg.j2" + variables, folder).settings.template[0].vars["xyz"] == 1

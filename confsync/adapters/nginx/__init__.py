@@ -1,0 +1,1 @@
+"""nginx: its main configuration, its check, its reload."""

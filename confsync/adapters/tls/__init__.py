@@ -1,0 +1,1 @@
+"""Certificate files: the operator's, and the checked copies that HAProxy loads."""
