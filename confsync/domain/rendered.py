@@ -1,5 +1,6 @@
 """Templates as texts, and the set of files that they make."""
 
+import functools
 import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -45,8 +46,9 @@ class TemplateSet:
     includes: dict[str, str] = field(default_factory=dict)
 
 
+@functools.lru_cache(maxsize=12)
 def digest(text: str) -> str:
-    """Name a text by its content (SHA-256, hex)."""
+    """Name a text by its content (SHA-256, hex); those of one change are asked for many times."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 

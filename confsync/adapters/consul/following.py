@@ -23,6 +23,10 @@ LONGEST_PAUSE = 30
 POLL = 5
 """Seconds between questions to a registry that gives no index to wait for."""
 
+LATER = 2
+"""Rounds of the loop that what was learned is ahead of the next question, which costs as much work as
+acting on it does: who publishes has one, and who acts the next."""
+
 BURST = 20
 RATE = 10
 """Answers at once, and answers a second after those: what one query may take of a registry that
@@ -126,6 +130,8 @@ class Follower:
                 fell = cursor.answered(answer.index)
                 moved = answer.index != before or not answer.index
                 take(News(value=value, moved=moved, fell=fell))
+                for _ in range(LATER):
+                    await asyncio.sleep(0)
                 pause = pace.pause() if answer.index else POLL
                 if pause:
                     await self._pause(pause)
