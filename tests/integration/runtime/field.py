@@ -101,7 +101,7 @@ class Field:
             source=source,
             bind="",
             template=template,
-            extra=f"{QUICK}[runtime]\nenabled = true\n{runtime}\n{extra}",
+            extra=f"{QUICK}[runtime]\n{runtime}\n{extra}",
         )
 
     # Its life
