@@ -473,3 +473,12 @@ def test_a_service_that_comes_beside_a_remembered_one_is_a_ghost_of_it_all_the_s
     assert desired(both, statuses=PASSING, memo=memo) == desired(both, statuses=PASSING)
     assert memo.typed == 1
     assert len(desired(both, statuses=PASSING, memo=memo)[0].problems) == 2
+
+
+def test_a_slug_that_another_service_takes_is_not_remembered() -> None:
+    memo = Memo()
+    odd = Service(name="a b", instances=(instance(),))
+    (first,) = desired(Catalog(services=(odd,)), statuses=PASSING, memo=memo)[0].backends
+    legal = Service(name=first.slug, instances=(instance("other", "10.0.0.9"),))
+    both = Catalog(services=(odd, legal))
+    assert desired(both, statuses=PASSING, memo=memo) == desired(both, statuses=PASSING)

@@ -476,3 +476,9 @@ def test_services_that_stay_are_not_compared_twice() -> None:
     memory = judge(memory, again, 1).memory
     assert all(memory.seen[s.name][-1] == (0, s) for s in again.services)
     assert all(memory.seen[s.name][-1][1] is s for s in again.services)
+
+
+def test_a_clock_that_was_set_back_counts_for_services_that_stay_as_well() -> None:
+    seen = catalog(service(4))
+    memory = judge(judge(Memory(), seen, 5000).memory, seen, 1000).memory
+    assert memory.seen["web"] == ((1000, seen.services[0]),)

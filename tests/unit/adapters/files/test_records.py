@@ -123,6 +123,14 @@ def test_what_was_written_before_makes_no_difference(catalogs: list[Catalog], ch
         assert written.text(shown) == records.dump(records.from_catalog(shown))
 
 
+def test_a_service_that_changed_is_written_anew() -> None:
+    written = records.Written()
+    for port in (1, 2):
+        instance = Instance(id="i", address="a", port=port)
+        catalog = Catalog(services=(Service(name="web", instances=(instance,)),))
+        assert written.text(catalog) == records.dump(records.from_catalog(catalog))
+
+
 @given(RECORDS)
 def test_a_record_survives(record: Record) -> None:
     assert records.to_record(through_disk(records.from_record(record))) == record

@@ -153,6 +153,41 @@ def test_what_was_read_before_makes_no_difference_to_a_section(
     assert all(alone.proxies[key] == proxy for key, proxy in whole.proxies.items() if key[0])
 
 
+@pytest.mark.parametrize(
+    ("head", "inherits"),
+    [
+        ("backend b from one", "1s"),
+        ("backend b", "2s"),
+    ],
+)
+def test_a_section_read_at_one_look_inherits_what_it_names(head: str, inherits: str) -> None:
+    content = (
+        "defaults one\n    timeout server 1s\ndefaults two\n    timeout server 2s\n"
+        f"{head}\n    server a 10.0.0.1:80\n"
+    )
+    for _ in range(2):
+        proxy = proxies.configuration((content,)).proxies["backend", "b", 0]
+        assert [line.words for line in proxy.defaults.others] == [("timeout", "server", inherits)]
+        content = f"# again\n{content}"
+
+
+@pytest.mark.parametrize(
+    ("content", "doubt"),
+    [
+        ("backend b\n    server a 10.0.0.1:80\n", ""),
+        (".if true\nbackend b\n    server a 10.0.0.1:80\n.endif\n", proxies.IN_A_BLOCK),
+        (
+            "backend b\n    server a 10.0.0.1:80\n    .if true\nbackend c\n.endif\n",
+            "ends in an `.if` block",
+        ),
+    ],
+)
+def test_a_section_in_a_block_is_not_read_at_one_look(content: str, doubt: str) -> None:
+    # The same section has stood outside of blocks before.
+    proxies.configuration(("backend b\n    server a 10.0.0.1:80\n",))
+    assert proxies.configuration((content,)).proxies["backend", "b", 0].doubt == doubt
+
+
 def test_only_the_section_that_changed_is_read_again() -> None:
     def content(extra: str) -> str:
         return "defaults\n    mode http\n" + "".join(
