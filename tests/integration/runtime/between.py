@@ -18,7 +18,8 @@ class Between:
         self.path = path
         self._behind = behind
         self._lock = threading.Lock()
-        self._asked = self._answered = -1
+        self._asked: int | bytes = -1
+        self._answered: int | bytes = -1
         self._harm: Callable[[], None] | None = None
         self._cut = True
         self.struck = threading.Event()
@@ -34,11 +35,17 @@ class Between:
         self._listener.close()
 
     def arm(
-        self, where: str, passed: int, *, harm: Callable[[], None] | None = None, cut: bool = True
+        self,
+        where: str,
+        passed: int | bytes,
+        *,
+        harm: Callable[[], None] | None = None,
+        cut: bool = True,
     ) -> None:
         """Do harm at the next change: in what is "asked" or "answered", once so many bytes passed.
 
-        Then `harm` is called, and the connection is cut unless `cut` says otherwise.
+        `passed` may be what must not pass. Then `harm` is called, and the connection is cut unless
+        `cut` says otherwise.
         """
         self.struck.clear()
         with self._lock:
@@ -97,7 +104,8 @@ class Between:
         with self._lock:
             found = self._asked, self._answered
             self._asked = self._answered = -1
-        return found
+        asked, answered = (data.find(x) if isinstance(x, bytes) else x for x in found)
+        return asked, answered
 
     def _strike(self) -> bool:
         if self._harm is not None:

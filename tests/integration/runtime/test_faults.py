@@ -131,28 +131,32 @@ def test_another_hand_reloads_in_a_batch(watched: Watched) -> None:
 
 
 @some_builds
-def test_another_hand_takes_servers_away_in_a_batch(watched: Watched) -> None:
-    """The new server is put in maintenance before it is read back: a doubt, not a success."""
+def test_another_hand_disables_a_server_in_a_batch(watched: Watched) -> None:
+    """What is read back is not what was said, so it is not called applied."""
     one, between = watched()
     for _ in range(4):
         one.add()
     one.up()
-    mark = one.agent.mark()
-    new = one.instances[one.add().id]
-    one.agreed()
-    one.drop(new)
-    one.agreed()
-    mark = one.agent.mark()
+    reloads, mark = one.haproxy.reloads(), one.agent.mark()
 
     def meddle() -> None:
-        one.haproxy.runtime(f"disable server web/{new.server}")
+        def new() -> str:
+            return next((name for (_, name), r in one.rows().items() if r.place in wanted), "")
 
-    # Its weight and readiness are said; what is read back comes behind the other hand's word.
-    between.arm("answered", 0, harm=meddle, cut=False)
-    one.add(port=new.port)
+        name = wait_until(new, "the new server")
+        wait_until(lambda: one.rows()["web", name].state == "ready", "traffic for it")
+        one.haproxy.runtime(f"disable server web/{name}")
+
+    port = one.backends.start()
+    wanted = {f"127.0.0.1:{port}"}
+    between.arm("asked", b"show servers state", harm=meddle, cut=False)
+    one.add(port=port)
     assert between.struck.wait(20)
-    wait_until(lambda: cycles(one, mark), "a cycle")
-    one.in_step()
+    one.agent.wait_cycle("reloaded", since=mark)
+    assert "applied" not in cycles(one, mark)
+    one.agreed()
+    assert one.haproxy.reloads() == reloads + 1
+    one.whole()
 
 
 @old_build
