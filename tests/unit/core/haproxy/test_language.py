@@ -175,7 +175,7 @@ def test_a_section_read_at_one_look_inherits_what_it_names(head: str, inherits: 
     ("content", "doubt"),
     [
         ("backend b\n    server a 10.0.0.1:80\n", ""),
-        (".if true\nbackend b\n    server a 10.0.0.1:80\n.endif\n", proxies.IN_A_BLOCK),
+        (".if true\nbackend b\n    server a 10.0.0.1:80\nbackend c\n.endif\n", proxies.IN_A_BLOCK),
         (
             "backend b\n    server a 10.0.0.1:80\n    .if true\nbackend c\n.endif\n",
             "ends in an `.if` block",
