@@ -13,8 +13,9 @@ from confsync.engine.upkeep import Upkeep
 from confsync.errors import ConfsyncError
 from confsync.ports import Telemetry
 
-LATE = 0.4
-"""Seconds from a change that went ahead to the check of its file: further changes join it."""
+LATE = 0.8
+"""Seconds from a change that went ahead to the check of its file, which is promised within one:
+further changes join it, and a check is most of the work that a change costs."""
 AGAIN = 5.0
 """Seconds after which a check that could not be made is tried again."""
 
