@@ -65,11 +65,14 @@ class Client:
                     raise TimeoutError(f"no answer of {name!r} within {LONGEST} s")
             return (time.monotonic() - begin) * 1000
 
-    def last(self, port: int, change: "Change", name: bytes) -> float | None:
+    def last(
+        self, port: int, change: "Change", name: bytes, held_up: float = HELD_UP
+    ) -> float | None:
         """Make a change; return the milliseconds until the server of this name is out.
 
         Of two servers that take turns: the middle between its last answer and the first one that
-        another gave in its turn. None when this client was held up just then, and cannot tell.
+        another gave in its turn. None when this client was held up just then, and cannot tell:
+        for more than `held_up` seconds.
         """
         self.answer()
         with change.made(port) as begin:
@@ -85,7 +88,7 @@ class Client:
                     out = time.monotonic()
                 if last - begin > LONGEST:
                     raise TimeoutError(f"{name!r} still answers after {LONGEST} s")
-            return (last + out) * 500 - begin * 1000 if out - last <= HELD_UP else None
+            return (last + out) * 500 - begin * 1000 if out - last <= held_up else None
 
 
 class Change:

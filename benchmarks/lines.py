@@ -20,6 +20,8 @@ from tests.support.process import Process, wait_until
 
 SERVICE = reloading.SERVICE
 CONSUL_TEMPLATE = "consul-template"
+RELOADING = 0.2
+"""Seconds that a reload may hold a client up: that is the tool's doing."""
 
 
 @dataclass(kw_only=True)
@@ -36,6 +38,7 @@ class Line:
     went: list[float] = field(default_factory=list)
     begun: list[float] = field(default_factory=list)
     turn: int = 0
+    held_up: float = asking.HELD_UP
 
     @property
     def port(self) -> int:
@@ -59,7 +62,7 @@ class Line:
         """Deregister it, and time its last answer."""
         change, name = asking.went(SERVICE, self.port), f"s{self.port}".encode()
         self.begun.append(time.monotonic() * 1000)
-        found = self._client().last(self.consul.port, change, name)
+        found = self._client().last(self.consul.port, change, name, self.held_up)
         if found is not None:
             self.went.append(found)
         self.turn += 1
@@ -158,7 +161,14 @@ class Maker:
         tool = self._run([program, "-config", str(settings)], log)
         wait_until(lambda: "_" in cfg.read_text().partition(f"\nbackend {SERVICE}\n")[2], "a file")
         time.sleep(1)  # its first reload
-        return Line(name=CONSUL_TEMPLATE, consul=consul, place=place, tool=tool, ports=ports)
+        return Line(
+            name=CONSUL_TEMPLATE,
+            consul=consul,
+            place=place,
+            tool=tool,
+            ports=ports,
+            held_up=RELOADING,
+        )
 
     def _place(self, name: str) -> tuple[site.Site, Consul]:
         folder = self._folder / name
