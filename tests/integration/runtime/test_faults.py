@@ -37,6 +37,12 @@ def watched(field: Make, tmp_short: Path) -> Iterator[Watched]:
         each.__exit__()
 
 
+def at(*places: tuple[str, str, int]) -> pytest.MarkDecorator:
+    """Run a test for these releases and places of a cut."""
+    names = ("haproxy_version", "where", "passed")
+    return pytest.mark.parametrize(names, places, indirect=["haproxy_version"])
+
+
 def cycles(field: Field, mark: int) -> list[str]:
     lines = (str(line.get("event")) for line in field.agent.log()[mark:])
     return [event.removeprefix("cycle: ") for event in lines if event.startswith("cycle: ")]
@@ -50,13 +56,15 @@ def changed(field: Field) -> None:
     field.drop(second)
 
 
-@some_builds
-@pytest.mark.parametrize(
-    "where",
-    [("asked", 0), ("asked", 15), ("asked", 95), ("asked", 110), ("answered", 0), ("answered", 30)],
-    ids=lambda where: " ".join(map(str, where)),
+@at(
+    ("2.6", "asked", 0),
+    ("3.2", "asked", 15),
+    ("2.6", "asked", 95),
+    ("3.2", "asked", 110),
+    ("2.6", "answered", 30),
+    ("3.2", "answered", 0),
 )
-def test_a_socket_that_dies_in_a_batch(watched: Watched, where: tuple[str, int]) -> None:
+def test_a_socket_that_dies_in_a_batch(watched: Watched, where: str, passed: int) -> None:
     """Cut anywhere in what is asked or answered: a doubt, so one reload, and no request is lost."""
     one, between = watched()
     for _ in range(5):
@@ -66,7 +74,7 @@ def test_a_socket_that_dies_in_a_batch(watched: Watched, where: tuple[str, int])
     with one.load(streams=1, seconds=100) as load:
         load.wait_ok(20)
         mark = one.agent.mark()
-        between.arm(*where)
+        between.arm(where, passed)
         one.add()
         assert between.struck.wait(20)
         line = one.agent.wait_cycle("reloaded", since=mark)
@@ -84,16 +92,15 @@ def test_a_socket_that_dies_in_a_batch(watched: Watched, where: tuple[str, int])
     one.whole()
 
 
-@some_builds
-@pytest.mark.parametrize("where", [("asked", 0), ("asked", 60), ("answered", 0)])
-def test_haproxy_is_killed_in_a_batch(watched: Watched, where: tuple[str, int]) -> None:
+@at(("3.2", "asked", 0), ("2.6", "asked", 60), ("2.6", "answered", 0))
+def test_haproxy_is_killed_in_a_batch(watched: Watched, where: str, passed: int) -> None:
     """Who starts it again has it load the files, which hold the goal already."""
     one, between = watched()
     for _ in range(4):
         one.add()
     one.up()
     mark = one.agent.mark()
-    between.arm(*where, harm=one.haproxy.kill9)
+    between.arm(where, passed, harm=one.haproxy.kill9)
     new = one.add()
     assert between.struck.wait(20)
     one.haproxy.start()

