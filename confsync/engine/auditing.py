@@ -68,6 +68,8 @@ class Auditor:
         self._due = time.monotonic()
         self._kept_hands: tuple[Drift, ...] = ()
         self._loaded_by: tuple[int, float] = (0, 0.0)
+        self._broken = 0
+        """Drifts that a reload is asked for, and will have repaired."""
 
     def restore(self) -> None:
         """Take up what operators hold by hand. Blocking."""
@@ -108,10 +110,12 @@ class Auditor:
         steps = tuple(step for d in drifts for step in d.repair)
         if not all(d.repair for d in drifts):
             self._outlook.must = f"what runs is not what the file says: {drifts[0].what}"
+            self._broken = len(drifts)
             return News(wanted=("drift that only a reload repairs",), notes=told)
         applied = await self._port.apply(steps, self._outlook.seen())
         if applied.doubt:
             self._outlook.must = f"a drift could not be repaired: {applied.doubt}"
+            self._broken = len(drifts)
             return News(wanted=("drift",), notes=told)
         self._stepper.counts.repaired += len(drifts)
         return News(notes=(*told, f"{len(drifts)} repaired"))
@@ -134,6 +138,8 @@ class Auditor:
         if worker == self._loaded_by:
             return News()
         self._loaded_by = worker
+        self._stepper.counts.repaired += self._broken
+        self._broken = 0
         steps = self._stepper.hands.after_a_load(self.expected())
         self._stepper.hands.found = tuple(
             d for d in self._stepper.hands.found if d.hand is not None and d.hand in steps

@@ -136,6 +136,7 @@ def test_what_only_a_reload_repairs(field: Make) -> None:
     )
     until(lambda: one.haproxy.reloads() == reloads + 2, "another reload")
     one.agreed()
+    until(lambda: runtime(one)["counts"]["repaired"] == 2, "both counted")
     one.whole()
 
 

@@ -210,7 +210,9 @@ async def test_drift_that_nobody_meant_is_repaired_and_counted(here: Kept) -> No
     assert here.cycle.stepper.counts.repaired == 1
     del here.haproxy.table[here.of("web")[0]]
     await here.audit()
+    assert here.cycle.stepper.counts.repaired == 1
     assert (await here.swift(catalog(web=3, api=2))).outcome is Outcome.RELOADED
+    assert here.cycle.stepper.counts.repaired == 2
     assert here.in_step()
 
 
