@@ -142,6 +142,8 @@ class Parts:
             password=password,
             event=say,
             directory=settings.lb.directory,
+            # More than the slowest round: socket and page, each asked twice, and the pause.
+            stale=settings.vip.lease + 6 * settings.lb.interval,
         )
         assert made is not None, "there is a shared address"
         return made

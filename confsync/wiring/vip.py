@@ -1,5 +1,6 @@
 """Puts the failover of the shared address together, from its settings."""
 
+import math
 from pathlib import Path
 
 from confsync.engine.failover import Failover, Options, Says
@@ -9,12 +10,18 @@ DIRECTORY = "/run/confsync"
 
 
 def failover(
-    settings: Vip, *, password: str, event: Says, directory: str = DIRECTORY
+    settings: Vip,
+    *,
+    password: str,
+    event: Says,
+    directory: str = DIRECTORY,
+    stale: float = math.inf,
 ) -> Failover | None:
     """Build this host's part in the shared addresses; None when there are none.
 
-    `password`: what both hosts share; `directory`: for what does not outlive a start. Nothing of the
-    outside is touched yet: that is `clean`. Must be called within a running loop.
+    `password`: what both hosts share; `directory`: for what does not outlive a start; `stale`: seconds
+    after which a health that was told holds no more. Nothing of the outside is touched yet: that is
+    `clean`. Must be called within a running loop.
     """
     if not settings.addresses:
         return None
@@ -33,7 +40,12 @@ def failover(
     def say(level: str, text: str) -> None:
         event(level, "election", child=settings.engine, line=text)
 
-    options = Options(engine=settings.engine, addresses=settings.addresses, lease=settings.lease)
+    options = Options(
+        engine=settings.engine,
+        addresses=settings.addresses,
+        lease=settings.lease,
+        stale=stale,
+    )
     if settings.engine == "keepalived":
         from confsync.adapters.vip import keepalived  # noqa: PLC0415
 
