@@ -300,9 +300,10 @@ async def signalled(work: Callable[[asyncio.Event, asyncio.Event], Awaitable[Non
 
 def _directories(settings: Settings) -> None:
     """Make the folders that a start needs. Raises WriteError."""
-    for path in (settings.lb.directory, settings.state.directory):
+    # The state has earlier configurations, with their passwords, and the key that was made.
+    for path, mode in ((settings.lb.directory, 0o755), (settings.state.directory, 0o700)):
         try:
-            Path(path).mkdir(mode=0o755, parents=True, exist_ok=True)
+            Path(path).mkdir(mode=mode, parents=True, exist_ok=True)
         except OSError as error:
             raise WriteError(
                 f"cannot make {path}: {error.strerror}",
