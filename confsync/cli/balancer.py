@@ -88,7 +88,9 @@ def read(
     if not vip.addresses:
         return loaded, ""
     if not password and vip.password_file:
-        password = _first_line(vip.password_file)
+        from confsync.wiring.vip import password as from_file  # noqa: PLC0415
+
+        password = from_file(vip.password_file)
     if not password and vip.engine == "ucarp":
         raise Misused(
             f"the shared address {vip.address} needs the pair's password",
@@ -103,17 +105,3 @@ def _is_address(word: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _first_line(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123
-            line = file.readline(1024).rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        words = getattr(error, "strerror", None) or "is not UTF-8"
-        raise errors.SettingsError(
-            [f"{path}: the password's file cannot be read: {words}; name a readable one"]
-        ) from None
-    if not line:
-        raise errors.SettingsError([f"{path}: its first line is empty; write the password there"])
-    return line

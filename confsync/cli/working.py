@@ -13,6 +13,7 @@ from confsync.cli import document, output
 from confsync.cli.printed import Printed
 from confsync.domain.status import CycleReport, Outcome
 from confsync.settings.load import Loaded, load
+from confsync.settings.sources import HOME_VARIABLE
 
 TERMINATED = 143
 """As a shell shows a process that SIGTERM ended."""
@@ -74,20 +75,34 @@ def _once(options: argparse.Namespace, environ: Mapping[str, str], *, color: boo
 
 
 def _check(options: argparse.Namespace, environ: Mapping[str, str], *, color: bool) -> Printed:
+    from confsync.cli.balancer import SHORT  # noqa: PLC0415
     from confsync.wiring import assembly  # noqa: PLC0415
 
     _quiet(options)
-    loaded = assembly.as_written(_load(options, environ, options.config))
+    # In the image its short variables count too: those that a start would read.
+    short = SHORT if environ.get(HOME_VARIABLE) else None
+    loaded = assembly.as_written(_load(options, environ, options.config, short))
+    remarks = _of_the_address(loaded)
     haproxy = not options.no_haproxy
     if loaded.balancer and haproxy:
         report = _ended(_checked_at_home(loaded, options.services))
     else:
         report = _ended(assembly.check(loaded, services=options.services, haproxy=haproxy))
+    report = dataclasses.replace(report, notes=(*remarks, *report.notes))
     return Printed(
         out=output.check(report, haproxy=not options.no_haproxy, color=color),
         err=output.error(report.error, "", report.detail) if report.error else "",
         exit_code=report.exit_code,
     )
+
+
+def _of_the_address(loaded: Loaded) -> tuple[str, ...]:
+    """Check what the settings say of a shared address; returns remarks. Raises SettingsError."""
+    if not loaded.settings.vip.addresses:
+        return ()
+    from confsync.wiring import vip  # noqa: PLC0415
+
+    return vip.check(loaded.settings.vip)
 
 
 async def _checked_at_home(loaded: Loaded, services: str | None) -> CycleReport:
@@ -124,9 +139,14 @@ def _ended(turn: Coroutine[Any, Any, CycleReport]) -> CycleReport:
         raise SystemExit(TERMINATED) from None
 
 
-def _load(options: argparse.Namespace, environ: Mapping[str, str], path: str | None) -> Loaded:
+def _load(
+    options: argparse.Namespace,
+    environ: Mapping[str, str],
+    path: str | None,
+    short: Mapping[str, str] | None = None,
+) -> Loaded:
     flags = {"log.level": "debug"} if options.debug else {}
-    return load(path, environ=environ, flags=flags)
+    return load(path, environ=environ, flags=flags, short=short)
 
 
 def _quiet(options: argparse.Namespace) -> None:

@@ -24,8 +24,6 @@ AGENT = 1.0
 """Seconds that a stop waits for the agent's running cycle."""
 LOOK = 3.0
 """Seconds between two looks at the web server's files."""
-EXPIRY = 3600.0
-"""Seconds between two looks at the ends of certificates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,20 +152,25 @@ class Balancer:
     async def _take_part(self, failover: Failover) -> None:
         """Take part until the end; who fails is replaced, since HAProxy itself still serves."""
         assert self._make_failover is not None
-        pause = self._options.pauses.first
+        loop, pauses = asyncio.get_running_loop(), self._options.pauses
+        pause, again = pauses.first, False
         while True:
+            began = loop.time()
             try:
+                if again:
+                    await failover.clean()
+                    self._tell(news=False)
                 await failover.run()
             except* Exception as group:  # noqa: BLE001 - a bug as well: HAProxy serves on
                 why = "; ".join(str(each) or type(each).__name__ for each in leaves(group))
             else:
                 return
+            if loop.time() - began > pauses.longest:
+                pause = pauses.first
             self._telemetry.event("error", "failover ended", why=why, again_in=pause)
             await asyncio.sleep(pause)
-            pause = min(pause * 2, self._options.pauses.longest)
-            self.failover = failover = self._make_failover()
-            await self._said("addresses", failover.clean())
-            self._tell(news=False)
+            pause = min(pause * 2, pauses.longest)
+            self.failover, again = (failover := self._make_failover()), True
 
     async def _first_answer(self, group: asyncio.TaskGroup) -> None:
         """Start HAProxy, and wait until it answers. Raises TargetUnavailable when it does not."""
@@ -240,24 +243,15 @@ class Balancer:
             self._notifier.ready()
 
     async def _renew(self, certificates: Certificates) -> None:
-        loop = asyncio.get_running_loop()
-        looked = float("-inf")
-        known: frozenset[str] = frozenset()
         while True:
-            # The first time it only learns what HAProxy has loaded.
+            # The first time it learns what HAProxy has loaded, and what of it ends.
             await self._said("certificates", certificates.renew())
-            if loop.time() - looked >= EXPIRY:
-                looked = loop.time()
-                ending = frozenset(certificates.expiring())
-                for what in sorted(ending - known):
-                    self._telemetry.event("warning", "a certificate ends soon", certificate=what)
-                known = ending
             await asyncio.sleep(self._options.renew)
 
     async def _look(self, web: WebServer) -> None:
         while True:
             await asyncio.sleep(LOOK)
-            if web.changed():
+            if await web.changed():
                 await self._said("web server", self._reload(web))
 
     async def _reload(self, web: WebServer) -> None:
@@ -268,13 +262,16 @@ class Balancer:
             self._telemetry.event("info", "web server reloaded")
 
     async def _said(self, what: str, work: Awaitable[object]) -> None:
-        """Do it; a foreseen error is told, and what was before stays."""
+        """Do it; an error is told, and what was before stays."""
         try:
             await work
         except ConfsyncError as error:
-            self._telemetry.event(
-                "error", "refused, the old stays", of=what, error=str(error), detail=error.detail
-            )
+            why, detail = str(error), error.detail
+        except Exception as error:  # noqa: BLE001 - a bug as well: HAProxy serves on
+            why, detail = f"{type(error).__name__}: {error}", ""
+        else:
+            return
+        self._telemetry.event("error", "refused, the old stays", of=what, error=why, detail=detail)
 
     # Its end
 

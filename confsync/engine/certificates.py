@@ -80,6 +80,8 @@ class Certificates:
         self._missing: dict[str, float] = {}
         self._stamps: tuple[object, ...] | None = None
         self._compared = 0.0
+        self._ends: frozenset[str] = frozenset()
+        """What was said of those that end."""
 
     # Before HAProxy starts
 
@@ -154,15 +156,27 @@ class Certificates:
             except TargetError as error:
                 self._stamps = None
                 return self._report(Renewal(), waits=str(error))
+            finally:
+                self._tell_ends()
             return self._report(renewal)
 
     def expiries(self) -> tuple[Expiry, ...]:
         """Tell when the certificates end that HAProxy serves, the next first."""
         return tls.expiring(self._loaded.certificates.values(), self._clock())
 
-    def expiring(self) -> tuple[str, ...]:
-        """Say which end soon or have ended; other words each day."""
-        return tuple(tls.warning(each) for each in self.expiries() if each.days <= self._warn)
+    def _tell_ends(self) -> None:
+        """Say which have ended or end soon: when that is seen first, and again each day."""
+        said = set()
+        for each in self.expiries():
+            if each.days <= self._warn:
+                said.add(words := tls.warning(each))
+                if words not in self._ends:
+                    level = "warning" if each.days >= 0 else "error"
+                    text = (
+                        "a certificate ends soon" if each.days >= 0 else "a certificate has ended"
+                    )
+                    self._telemetry.event(level, text, certificate=words)
+        self._ends = frozenset(said)
 
     def standing(self) -> Standing:
         """Tell what is served, until when, and what is not taken."""

@@ -30,13 +30,10 @@ class Certificates(Protocol):
         """Make a folder that HAProxy can start with. Raises ConfsyncError."""
 
     async def renew(self) -> object:
-        """Take changed files over; bad ones are refused and told."""
+        """Take changed files over; bad ones are refused and told, and what ends soon is."""
 
     def standing(self) -> object:
         """Tell the certificates and their ends, as a value that can be shown."""
-
-    def expiring(self) -> tuple[str, ...]:
-        """Name those that end soon, in words."""
 
 
 class WebServer(Protocol):
@@ -48,7 +45,7 @@ class WebServer(Protocol):
     async def reload(self) -> None:
         """Have it load them. Raises ConfsyncError."""
 
-    def changed(self) -> bool:
+    async def changed(self) -> bool:
         """Tell whether files changed since the last check."""
 
 

@@ -5,6 +5,7 @@ that elects is ended; what even that does not reach ends with the lease, and by 
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,11 +41,15 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """`lease`: seconds; `engine`: its name, for people."""
+    """`engine`: its name, for people. `lease`: seconds.
+
+    `stale`: seconds for which it holds what was told of HAProxy's health.
+    """
 
     engine: str
     addresses: tuple[str, ...]
     lease: float
+    stale: float = math.inf
 
 
 class Failover:
@@ -70,6 +75,7 @@ class Failover:
         self._timers: list[asyncio.TimerHandle] = []
         self._burst: list[asyncio.TimerHandle] = []
         self._renewed = 0.0
+        self._heard = 0.0
         self._takeovers = 0
         self._ticking = False
 
@@ -83,7 +89,8 @@ class Failover:
         self._election.ready()
 
     def health(self, ok: bool, why: str) -> None:
-        """Tell whether HAProxy answers; `why` not."""
+        """Tell whether HAProxy answers; `why` not. To be told again and again."""
+        self._heard = self._clock()
         self._queue.put_nowait(failover.Health(ok=ok, why=why))
 
     async def leave(self) -> None:
@@ -140,6 +147,12 @@ class Failover:
         if isinstance(event, failover.Tick):
             self._ticking = False
             event = failover.Tick(late=self._late())
+            if self._state.healthy and self._clock() - self._heard > self._options.stale:
+                why = f"nobody has asked HAProxy for {self._options.stale:g} s"
+                await self._step(failover.Health(ok=False, why=why), group)
+        await self._step(event, group)
+
+    async def _step(self, event: failover.Event, group: asyncio.TaskGroup) -> None:
         self._state, actions = failover.step(self._state, event)
         for action in actions:
             match action:

@@ -80,8 +80,10 @@ class Tended(Generic[Agent]):
     async def run(self, *, ends: asyncio.Event, hangup: asyncio.Event) -> None:
         """Work until `ends`. Raises only what keeps the first one from starting."""
         agent: Agent | None = self._first
+        loop = asyncio.get_running_loop()
         pause = self._pauses.first
         while not ends.is_set():
+            began = loop.time()
             try:
                 if agent is None:
                     agent = self._build()
@@ -89,6 +91,8 @@ class Tended(Generic[Agent]):
             except* Exception as group:
                 if self._heard.first is None:
                     raise
+                if loop.time() - began > self._pauses.longest:
+                    pause = self._pauses.first
                 why = "; ".join(str(each) or type(each).__name__ for each in errors.leaves(group))
                 self._heard.event("error", "agent ended", why=why, again_in=pause)
             else:

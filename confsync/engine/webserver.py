@@ -51,6 +51,6 @@ class WebServer:
         async with self._busy:
             await self._server.reload()
 
-    def changed(self) -> bool:
+    async def changed(self) -> bool:
         """Tell whether files changed since the last check."""
-        return self._server.digest() != self._checked
+        return await asyncio.to_thread(self._server.digest) != self._checked

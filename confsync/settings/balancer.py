@@ -5,6 +5,7 @@ no settings file, from CONFSYNC_HOME (`/haproxy` in the image).
 """
 
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -50,6 +51,21 @@ class Lb(Table):
     restart: tuple[kinds.Seconds, kinds.Seconds] = (0.25, 15)
     """A program that ended is started again after the first pause, which doubles up to the second."""
 
+    @field_validator("probe")
+    @classmethod
+    def _of_a_page(cls, value: str) -> str:
+        try:
+            split = urlsplit(value)
+            sound = split.scheme == "http" and split.hostname and split.port != 0
+        except ValueError:
+            sound = False
+        if value and not (sound and value.isascii() and " " not in value and "@" not in value):
+            raise kinds.fault(
+                "is no address of a page over plain HTTP",
+                'write it as "http://127.0.0.1:8404/healthz"',
+            )
+        return value
+
     @field_validator("restart")
     @classmethod
     def _growing(cls, value: tuple[float, float]) -> tuple[float, float]:
@@ -93,6 +109,13 @@ class Tls(Table):
 
     warn: kinds.Count = Field(default=30, ge=0, le=3650)
     """How many days before its end a certificate is warned of."""
+
+    @field_validator("bind")
+    @classmethod
+    def _somewhere(cls, value: str) -> str:
+        if not value.strip():
+            raise kinds.fault("is blank", 'write it as ":443"')
+        return value
 
 
 class Nginx(Table):

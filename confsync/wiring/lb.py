@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from confsync import logs
@@ -33,6 +34,7 @@ _log = logging.getLogger("confsync")
 
 SECRET = ("PASSWORD",)
 """Variables that no child gets."""
+_TLS_AT_START = ("enabled", "certificates", "names", "interval", "warn")
 
 
 class _Quiet:
@@ -142,6 +144,8 @@ class Parts:
             password=password,
             event=say,
             directory=settings.lb.directory,
+            # More than the slowest round: socket and page, each asked twice, and the pause.
+            stale=settings.vip.lease + 6 * settings.lb.interval,
         )
         assert made is not None, "there is a shared address"
         return made
@@ -159,7 +163,7 @@ class Parts:
         config = self.loaded.settings.target.config
         return Tended(
             self._running(self.loaded),
-            build=lambda: self._running(self._reload()),
+            build=lambda: self._running(self._again()),
             hooks=supervisor.Hooks(
                 renew=lambda old: self._running(
                     self._again(), must="everything is read anew" if self._source else ""
@@ -195,11 +199,15 @@ class Parts:
         return observed.worker_started
 
     def _again(self) -> Loaded:
-        """Read the settings anew. What only a start can change is told."""
+        """Read the settings anew. What only a start can change is told, and stays."""
         loaded, before = self._reload(), self.loaded.settings
         after = loaded.settings
-        for name in ("lb", "tls", "nginx", "vip"):
-            if getattr(before, name) != getattr(after, name):
+        kept = {"lb": before.lb, "nginx": before.nginx, "vip": before.vip}
+        # TLS cannot come without its folder, which a start fills; how it is spoken can change.
+        first = {name: getattr(before.tls, name) for name in _TLS_AT_START}
+        kept["tls"] = after.tls.model_copy(update=first)
+        for name, table in kept.items():
+            if getattr(after, name) != table:
                 self.telemetry.event(
                     "warning", "a change takes effect with the next start", table=name
                 )
@@ -209,7 +217,7 @@ class Parts:
             )
         if before.target != after.target:
             raise SettingsError(["[target]: cannot change while HAProxy runs; start confsync anew"])
-        return loaded
+        return replace(loaded, settings=after.model_copy(update=kept))
 
     def _named(self, text: str) -> str:
         """Name the file that somebody wrote, not its copy: the lines have the same numbers."""
@@ -292,9 +300,10 @@ async def signalled(work: Callable[[asyncio.Event, asyncio.Event], Awaitable[Non
 
 def _directories(settings: Settings) -> None:
     """Make the folders that a start needs. Raises WriteError."""
-    for path in (settings.lb.directory, settings.state.directory):
+    # The state has earlier configurations, with their passwords, and the key that was made.
+    for path, mode in ((settings.lb.directory, 0o755), (settings.state.directory, 0o700)):
         try:
-            Path(path).mkdir(mode=0o755, parents=True, exist_ok=True)
+            Path(path).mkdir(mode=mode, parents=True, exist_ok=True)
         except OSError as error:
             raise WriteError(
                 f"cannot make {path}: {error.strerror}",

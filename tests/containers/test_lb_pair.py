@@ -34,6 +34,7 @@ def started(
 @pytest.fixture
 def pair(started: LbPair) -> LbPair:
     """Both work, one has the address."""
+    started.repair()
     started.both_ready()
     wait_until(lambda: get(started.vip, 80)[0] == 200, "the holder's answer", timeout=30)
     return started

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 
 from confsync.engine.balancing import Balancer, Options
 from confsync.engine.children import Kept, Pauses
-from confsync.errors import ConfsyncError
 from tests.fakes.world import Spoken
 
 
@@ -52,9 +51,9 @@ class World:
         self.deaf: set[str] = set()
         self.silent = ""
         """Why HAProxy does not answer, though it runs."""
-        self.cannot: dict[str, ConfsyncError] = {}
+        self.cannot: dict[str, Exception] = {}
         self.processes: dict[str, Process] = {}
-        self.leaves = asyncio.Event()
+        self.part: _Failover | None = None
         self.refuses_to_leave = False
         self.healths: list[bool] = []
         self.takes_part = False
@@ -156,9 +155,6 @@ class _Certificates:
     def standing(self) -> object:
         return ()
 
-    def expiring(self) -> tuple[str, ...]:
-        return ("example.org ends in 3 days",)
-
 
 class _Web:
     def __init__(self, world: World) -> None:
@@ -170,7 +166,7 @@ class _Web:
     async def reload(self) -> None:
         self._world.happens("nginx reloaded")
 
-    def changed(self) -> bool:
+    async def changed(self) -> bool:
         return False
 
 
@@ -180,7 +176,9 @@ class _Failover:
     def __init__(self, world: World) -> None:
         self._world = world
         self._leaving = asyncio.Event()
+        self._bug: Exception | None = None
         self.holds = False
+        world.part = self
 
     async def clean(self) -> None:
         self._world.happens("leftovers removed")
@@ -190,6 +188,8 @@ class _Failover:
         try:
             self._world.happens("takes part")
             await self._leaving.wait()
+            if self._bug is not None:
+                raise self._bug
         finally:
             self._world.takes_part = False
             self._drop()
@@ -201,6 +201,10 @@ class _Failover:
             self._world.log.append("address taken")
         elif not ok:
             self._drop()
+
+    def fails(self, bug: Exception) -> None:
+        self._bug = bug
+        self._leaving.set()
 
     def _drop(self) -> None:
         if self.holds:

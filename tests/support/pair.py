@@ -217,6 +217,16 @@ class Pair:
                 raise AssertionError(f"{error}:\n{host.lb.logs()[-4000:]}") from None
         return self.holder()
 
+    def repair(self) -> None:
+        """Put right what a failed test has left, so that it fails alone."""
+        if all(host.ready for host in self.hosts):
+            return
+        for host in self.hosts:
+            docker("unpause", host.lb.name, check=False)
+            docker("start", host.lb.name, check=False)
+            self.heal(host)
+            self.up(host)
+
     # Cables
 
     def cable(self, host: Host) -> str:

@@ -165,7 +165,9 @@ def _stamps(folder: Path) -> list[tuple[str, int, int, int]]:
     found = []
     for place, folders, names in os.walk(folder, followlinks=False):
         folders.sort()
-        for name in sorted(names):
+        # A link to a folder is not followed; that it leads elsewhere by now is seen.
+        links = [each for each in folders if os.path.islink(f"{place}/{each}")]  # noqa: PTH114
+        for name in (*links, *sorted(names)):
             path = f"{place}/{name}"
             with contextlib.suppress(OSError):
                 stat = os.stat(path)  # noqa: PTH116 - many

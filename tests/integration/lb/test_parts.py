@@ -175,6 +175,27 @@ def test_tls_is_there_without_a_certificate_and_said(lb: Balancer, port: int) ->
     assert lb.stop() == 0
 
 
+def test_tls_that_is_added_waits_for_the_next_start(
+    lb: Balancer, port: int, backends: Backends
+) -> None:
+    """No folder of certificates is there: a configuration with TLS would be refused for ever."""
+    ports = backends.start_many(2)
+    settings(lb, port)
+    services(lb, ports[0])
+    lb.up()
+    mark = lb.mark()
+    before = lb.file.read_text()
+    lb.file.write_text(f'{before}\n[tls]\nenabled = true\nbind = "127.0.0.1:1"\n')
+    lb.again()
+    lb.event("a change takes effect with the next start", since=mark, table="tls")
+    lb.event("settings read anew", since=mark)
+    mark = lb.mark()
+    services(lb, *ports)
+    lb.wait_cycle("applied", since=mark)
+    assert not any("refuses" in str(line) for line in lb.log())
+    assert lb.stop() == 0
+
+
 class TestCheckAtHome:
     """`confsync check` where nothing has ever run: the build of an image."""
 

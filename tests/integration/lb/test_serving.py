@@ -46,6 +46,33 @@ def test_a_file_alone_is_served_and_a_stop_leaves_nothing(lb: Balancer, port: in
         get(port)
 
 
+@on_both
+def test_old_habits_do_no_harm(lb: Balancer, port: int) -> None:
+    """What configurations of years ago have; and how editors of other systems save them."""
+    (lb.folder / "jail").mkdir()
+    text = config(port, answer="hello").replace(
+        "global\n",
+        f"global\n    master-worker\n    pidfile {lb.folder}/pid\n    chroot {lb.folder}/jail\n"
+        f"    user nobody\n    stats socket {lb.directory}/admin.sock mode 600\n",
+        1,
+    )
+    lb.config.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    lb.up()
+    assert get(port) == "hello"
+    assert (lb.state.stat().st_mode & 0o777) == 0o700
+    mark = lb.mark()
+    lb.again()
+    lb.wait_cycle("reloaded", since=mark)
+    assert get(port) == "hello"
+    mark = lb.mark()
+    lb.config.unlink()
+    lb.again()
+    line = lb.event("settings refused, the old ones stay", since=mark)
+    assert "no such file" in str(line)
+    assert get(port) == "hello"
+    assert lb.stop() == 0
+
+
 def test_folders_of_its_own_sockets_are_made(lb: Balancer, port: int, tmp_short: Path) -> None:
     """As in Debian's own file, which relies on a unit for /run/haproxy."""
     own, other = tmp_short / "one" / "admin.sock", tmp_short / "two" / "admin.sock"

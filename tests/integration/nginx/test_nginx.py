@@ -88,7 +88,7 @@ async def test_it_serves_from_the_operators_folder_as_another_user(site: Site) -
     site.write(1, more="access_log /dev/stdout;")
     assert site.server.wanted()
     await site.web.check()
-    assert not site.web.changed()
+    assert not await site.web.changed()
     with site.serving() as process:
         assert site.ask() == "v1"
 
@@ -116,10 +116,10 @@ async def test_reloads_lose_nothing(site: Site, soak: Soak) -> None:
         load.wait_ok(100)
         for version in range(1, count + 1):
             site.write(version)
-            assert site.web.changed()
+            assert await site.web.changed()
             before = site.workers()
             await site.web.reload()
-            assert not site.web.changed()
+            assert not await site.web.changed()
             assert site.ask() == f"v{version}"
             assert not site.workers() <= before
             load.wait_server(f"v{version}")
@@ -172,10 +172,10 @@ async def test_a_bad_file_is_refused_with_file_and_line(site: Site) -> None:
                 await call()
             assert f'unknown directive "nonsense" in {site.sites}/web.conf:3' in caught.value.what
             assert caught.value.exit_code == 65
-        assert not site.web.changed()  # told once; the next change is looked at
+        assert not await site.web.changed()  # told once; the next change is looked at
         assert (site.ask(), site.workers()) == ("v1", workers)
         site.write(3)
-        assert site.web.changed()
+        assert await site.web.changed()
         await site.web.reload()
         assert site.ask() == "v3"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from confsync import errors
-from confsync.cli import arguments, balancer
+from confsync.cli import arguments, balancer, main
 from confsync.settings.load import Loaded
 
 
@@ -138,3 +138,45 @@ class TestPasswordFile:
         with pytest.raises(errors.SettingsError, match="1 fault") as wrong:
             read("192.0.2.7", PASSWORD_FILE="word")
         assert str(home / "word") in wrong.value.detail
+
+
+class TestCheck:
+    """`confsync check` finds what a start would refuse."""
+
+    @pytest.mark.parametrize(
+        ("variables", "words"),
+        [
+            ({"ADVBASE": "0"}, "vip.advskew: with advbase = 0 it alone is the interval"),
+            ({"ADVBASE": "100"}, "vip.advbase: 100 s times ratio = 3"),
+            ({"PASSWORD_FILE": "long"}, "the password has 20 bytes, ucarp takes 19"),
+            ({"VIP": "2001:db8::1"}, "is IPv6, which ucarp does not know"),
+        ],
+    )
+    def test_what_ucarp_would_refuse(
+        self,
+        home: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        variables: dict[str, str],
+        words: str,
+    ) -> None:
+        (home / "confsync.toml").write_text("")
+        (home / "long").write_text("x" * 20 + "\n")
+        monkeypatch.setenv("CONFSYNC_HOME", str(home))
+        for name, value in {"VIP": "192.0.2.7", **variables}.items():
+            monkeypatch.setenv(name, value)
+        assert main.main(["check", "--no-haproxy"]) == 78
+        assert words in capsys.readouterr().err
+
+    def test_what_is_of_another_machine_is_a_remark(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (home / "confsync.toml").write_text(
+            '[vip]\naddress = "192.0.2.7"\npassword_file = "secret"\nadvbase = 0\nadvskew = 26\n'
+            "immediate = false\n"
+        )
+        monkeypatch.setenv("CONFSYNC_HOME", str(home))
+        assert main.main(["check", "--no-haproxy"]) == 0
+        said = capsys.readouterr().out
+        assert "secret is not there: not checked" in said
+        assert "immediate.so, which is not there or not wanted" in said

@@ -222,6 +222,19 @@ class TestDeaths:
 
         play(mend, setup=fail)
 
+    def test_a_failover_is_clean_before_it_takes_part_again(self) -> None:
+        async def fail(world: World, _: asyncio.Event) -> None:
+            world.cannot["leftovers removed"] = VipDenied("no device")
+            assert world.part is not None
+            world.part.fails(RuntimeError("a bug"))
+            await asyncio.sleep(2)
+            assert world.count("takes part") == 1
+            world.cannot.clear()
+            await asyncio.sleep(2)
+            assert world.log[-3:] == ["leftovers removed", "takes part", "address taken"]
+
+        play(fail)
+
 
 class TestHangup:
     def test_reads_everything_anew_the_configuration_last(self) -> None:
@@ -251,6 +264,17 @@ class TestHangup:
             assert ("error", "refused, the old stays") in world.said.events
 
         play(hup)
+
+    def test_whatever_fails_haproxy_serves_on(self) -> None:
+        async def read(world: World, hangup: asyncio.Event) -> None:
+            world.cannot["certificates renewed"] = OSError("no descriptor is left")
+            hangup.set()
+            await asyncio.sleep(1)
+            assert "agent reads anew" in world.log
+            assert "stopping" not in world.log
+            assert ("error", "refused, the old stays") in world.said.events
+
+        play(read)
 
     def test_the_shared_address_hears_nothing_of_it(self) -> None:
         async def hup(world: World, hangup: asyncio.Event) -> None:
@@ -297,15 +321,3 @@ class TestEnd:
         assert "address given away" in world.log
         assert world.log.index("address given away") < world.log.index("haproxy gets SIGUSR1")
         assert ("error", "the address was not handed over") in world.said.events
-
-    def test_certificates_that_end_are_told_once(self) -> None:
-        async def whole() -> None:
-            world = World(renew=10)
-            ends = asyncio.Event()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(world.balancer.run(ends, asyncio.Event()))
-                await asyncio.sleep(3_700)
-                ends.set()
-            assert world.said.events.count(("warning", "a certificate ends soon")) == 1
-
-        clock.run(whole, limit=4_000)

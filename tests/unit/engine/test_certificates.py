@@ -279,16 +279,27 @@ async def test_an_operators_own_folders_are_followed_without_copies(world: World
     assert world.files.copies == {}
 
 
-async def test_ends_are_told_from_so_many_days_on(world: World) -> None:
-    for name, days in (("a", 31), ("b", 30), ("c", 2), ("d", -1)):
+async def test_ends_are_told_at_once_and_once_a_day(world: World) -> None:
+    for name, days in (("a", 31), ("b", 30), ("c", -1)):
         world.served.dates[name] = (0, world.now + days * DAY)
-    await world.start("a", "b", "c", "d")
-    told = world.keeper.expiring()
-    assert [line.partition(" ")[0].rpartition("/")[2] for line in told] == [
-        "d.pem",
-        "c.pem",
-        "b.pem",
+    await world.start("a", "b", "c")
+    assert [row.days for row in world.keeper.standing().served] == [-1, 30, 31]
+
+    def told() -> list[tuple[str, str]]:
+        ends = [(level, text) for level, text, _ in world.told.events if " end" in text]
+        world.told.events.clear()
+        return ends
+
+    assert told() == [
+        ("error", "a certificate has ended"),
+        ("warning", "a certificate ends soon"),
     ]
-    assert [row.days for row in world.keeper.standing().served] == [-1, 2, 30, 31]
+    await world.keeper.renew()
+    assert told() == [], "said already"
+    world.served.dates["short"] = (0, world.now + 3_600)
+    world.files.given["a.pem"] = bundle("short")
+    await world.keeper.renew()
+    assert told() == [("warning", "a certificate ends soon")], "one that was taken over just now"
     world.now += DAY
-    assert not set(told) & set(world.keeper.expiring())  # other words each day
+    await world.keeper.renew()
+    assert [level for level, _ in told()] == ["error", "error", "warning"]

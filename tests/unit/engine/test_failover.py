@@ -1,6 +1,7 @@
 """The failover's shell on fakes: what is done, in which order, whatever ends it."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -16,7 +17,7 @@ class World:
 
     farewell = 0.0
 
-    def __init__(self) -> None:
+    def __init__(self, *, stale: float = math.inf) -> None:
         self.done: list[str] = []
         self.events: list[str] = []
         self.has = False
@@ -27,7 +28,7 @@ class World:
         self._end = asyncio.Event()
         self._news = asyncio.Event()
         self.failover = Failover(
-            Options(engine="fake", addresses=("10.9.0.100",), lease=LEASE),
+            Options(engine="fake", addresses=("10.9.0.100",), lease=LEASE, stale=stale),
             self,
             self,
             self.event,
@@ -186,6 +187,21 @@ async def test_after_a_stall_nothing_is_renewed() -> None:
         await world.until(lambda: "run" in world.done)
         assert world.steps == ["drop", "stop", "run"]
         assert any("held up" in each for each in world.events)
+
+
+async def test_an_answer_of_long_ago_is_none() -> None:
+    """Who asks HAProxy has stopped asking: nobody knows whether it still serves."""
+    world = World(stale=LEASE / 2)
+    async with world.running():
+        await world.win()
+        world.done.clear()
+        world.now += 0.75 * LEASE  # in time for the lease
+        await world.until(lambda: not world.has)
+        assert "goodbye" in world.done
+        assert world.failover.standing().role == "off"
+        assert "nobody has asked HAProxy" in world.failover.standing().why
+        world.failover.health(ok=True, why="")
+        await world.until(lambda: "run" in world.done)
 
 
 async def test_a_program_that_ends_is_started_again() -> None:

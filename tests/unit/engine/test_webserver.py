@@ -32,15 +32,15 @@ class Server:
 async def test_a_reload_checks_what_was_not_checked() -> None:
     server = Server()
     web = WebServer(server)
-    assert web.changed()
+    assert await web.changed()
     await web.check()
-    assert not web.changed()
+    assert not await web.changed()
     await web.reload()
     server.state = 2
-    assert web.changed()
+    assert await web.changed()
     await web.reload()
     assert server.done == ["check 1", "reload 1", "check 2", "reload 2"]
-    assert not web.changed()
+    assert not await web.changed()
 
 
 async def test_what_is_refused_is_told_once_and_never_loaded() -> None:
@@ -51,7 +51,7 @@ async def test_what_is_refused_is_told_once_and_never_loaded() -> None:
     for _ in range(2):
         with pytest.raises(CheckRejected):
             await web.reload()
-    assert not web.changed()
+    assert not await web.changed()
     assert server.done == ["check 1", "check 2", "check 2"]
 
 
@@ -60,4 +60,4 @@ async def test_what_changes_during_a_check_is_looked_at_again() -> None:
     web = WebServer(server)
     server.meanwhile = 1
     await web.check()
-    assert web.changed()
+    assert await web.changed()

@@ -101,3 +101,20 @@ def test_pauses_must_grow(tmp_path: Path) -> None:
     with pytest.raises(errors.SettingsError) as wrong:
         load(str(file), environ={})
     assert "the first not longer than the second" in wrong.value.detail
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["https://127.0.0.1/", "http://127.0.0.1:99999/", "127.0.0.1:80", "http:///x", "http://a b/"],
+)
+def test_what_cannot_be_asked_is_no_page(tmp_path: Path, page: str) -> None:
+    with pytest.raises(errors.SettingsError) as wrong:
+        load(None, environ={"CONFSYNC_HOME": str(tmp_path), "CONFSYNC_LB__PROBE": page})
+    assert "is no address of a page over plain HTTP" in wrong.value.detail
+    good = {"CONFSYNC_HOME": str(tmp_path), "CONFSYNC_LB__PROBE": "http://[::1]:8404/a?b=c"}
+    assert load(None, environ=good).settings.lb.probe
+
+
+def test_a_blank_bind_is_none(tmp_path: Path) -> None:
+    with pytest.raises(errors.SettingsError, match="1 fault"):
+        load(None, environ={"CONFSYNC_HOME": str(tmp_path), "CONFSYNC_TLS__BIND": " "})
