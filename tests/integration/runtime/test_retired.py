@@ -80,22 +80,27 @@ def test_the_current_worker_sends_a_retired_server_nothing_new(field: Make) -> N
     one.maintain(last)
     one.agreed()
     one.drop(last)
-    wait_until(lambda: (r := one.row(last)) is None or r.state == "maint", "maintenance", timeout=2)
+    _out(one, last, timeout=2)
     one.whole()
 
 
 @some_builds
 def test_a_drained_server_that_is_back_serves_again(field: Make) -> None:
-    one = field(template="hashing")
+    """While it drains, and when its time was over: in maintenance still, or deleted."""
+    one = field(template="hashing", extra="[retire]\ndrain = 1\n")
     servers = [one.add() for _ in range(3)]
     one.up()
     reloads = one.haproxy.reloads()
-    for _ in range(3):
-        for server in servers:
-            one.maintain(server)
-            one.agreed()
-            one.maintain(server, enable=False)
-            one.agreed()
+    for server in servers * 2:
+        one.maintain(server)
+        one.agreed()
+        one.maintain(server, enable=False)
+        one.agreed()
+    for server in servers[:2]:
+        one.maintain(server)
+        _out(one, server)
+        one.maintain(server, enable=False)
+        one.agreed()
     assert one.haproxy.reloads() == reloads
     assert one.agent.status()["runtime"]["by_hand"] == []
     one.whole()
@@ -175,6 +180,16 @@ def test_what_old_workers_do_is_this(field: Make, figures: Figures) -> None:
         assert through_old == 1
         assert after == {servers[1].name}
     wait_until(lambda: one.haproxy.workers() == [one.haproxy.worker_pid()], "the old one's end")
+
+
+def _out(field: Field, instance: Instance, *, timeout: float = 20) -> None:
+    """Wait until a server is in maintenance, or deleted."""
+
+    def out() -> bool:
+        row = field.row(instance)
+        return row is None or row.state == "maint"
+
+    wait_until(out, f"maintenance of {instance.server}", timeout=timeout)
 
 
 def _key_of(field: Field, instance: Instance) -> int:
