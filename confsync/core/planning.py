@@ -61,6 +61,8 @@ def plan(
         )
     texts = loaded.texts or {}
     reasons: list[str] = []
+    if loaded.steps:
+        reasons.append("what was changed at runtime can't be now: only a reload brings it in step")
     for file in target.files:
         if loaded.files.get(file.destination) == digest(file.text):
             continue

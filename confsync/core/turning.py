@@ -144,7 +144,7 @@ class Turn:
         )
 
     def _running(self, name: str) -> str:
-        return self._maps.get(name) or self._texts.get(name) or ""
+        return self._maps.get(name, self._texts.get(name, ""))
 
     def _map(self, name: str, seen_as: str, new: str) -> tuple[ReplaceMap | None, str]:
         """Say how a file that is no configuration gets into HAProxy: as a map, or why not."""

@@ -22,8 +22,9 @@ _VALUES = frozenset({"id", "weight"})
 
 Shape = tuple[str, ...]
 Piece = tuple[str, frozenset[Shape]]
-Key = tuple[tuple[str, tuple[str, ...]], ...]
-"""Of each file its destination, and the digests of its sections without their servers."""
+Key = tuple[tuple[str, bool, tuple[str, ...]], ...]
+"""Of each file its destination, whether it counts as a configuration, and the digests of its sections
+without their servers, or of all its text."""
 
 
 class Shapes:
@@ -60,16 +61,16 @@ class Shapes:
         config: RenderedConfig, configs: Collection[str]
     ) -> tuple[Key, list[frozenset[Shape]]]:
         """Give what must be as it was, and the shapes in each section."""
-        key: list[tuple[str, tuple[str, ...]]] = []
+        key: list[tuple[str, bool, tuple[str, ...]]] = []
         shapes: list[frozenset[Shape]] = []
         for file in config.files:
             if file.destination not in configs:
-                key.append((file.destination, (digest(file.text),)))
+                key.append((file.destination, False, (digest(file.text),)))
                 continue
             chunks = text.pieces(file.text)
             _piece.expect(len(chunks))
             pieces = [_piece(chunk) for chunk in chunks]
-            key.append((file.destination, tuple(rest for rest, _ in pieces)))
+            key.append((file.destination, True, tuple(rest for rest, _ in pieces)))
             shapes += [found for _, found in pieces]
         return tuple(key), shapes
 
@@ -129,7 +130,7 @@ def _reduced(line: tuple[str, ...]) -> Shape:
 def _plain(place: str) -> bool:
     """Tell whether a server is at an IP address and a port: nothing is resolved then."""
     host, _, port = place.rpartition(":")
-    if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) <= 65_535):
+    if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) <= 65_535) or "%" in host:
         return False
     try:
         ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))

@@ -57,7 +57,7 @@ def _of(chunk: str) -> frozenset[str]:
                 continue
             found.update(_PATH.findall(word))
             found.update(name for name in _CONVERTED.findall(word) if _RELATIVE.match(name))
-            behind = before in _BEHIND or (plain[0] == "errorfile" and before == plain[1])
+            behind = before in _BEHIND or (plain[0] == "errorfile" and [before] == plain[1:2])
             if behind and not word.startswith("/"):
                 found.add(word)
     return frozenset(found)

@@ -124,7 +124,9 @@ def _read(name: str, line: Words, defaults: tuple[Words, ...]) -> Server:
         _fold(folded, said)
     state = Admin.MAINT if folded.pop("disabled", None) is not None else Admin.READY
     folded.pop("enabled", None)
-    number = _number(folded.pop("id", "0"), "id", LAST_ID)
+    number = _number(folded.get("id", "0"), "id", LAST_ID)
+    if folded.pop("id", "") and not number:
+        raise _OddError("`id 0` is no number of HAProxy's")
     weight = _number(folded.pop("weight", "1"), "weight", HEAVIEST)
     maxconn = _number(folded.pop("maxconn", "0"), "maxconn", LAST_ID)
     _check_like_traffic(folded)
@@ -150,6 +152,8 @@ def _place(word: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not _PORT.match(port) or not 0 < int(port) <= 65_535:
         raise _OddError(f"`{word}` is no IP address with a port")
+    if "%" in host:
+        raise _OddError(f"HAProxy forgets the zone of `{word}`, and its socket refuses it")
     try:
         return str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))), int(port)
     except ValueError:

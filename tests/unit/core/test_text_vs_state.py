@@ -334,7 +334,16 @@ def test_11_sections_in_a_block_are_doubtful_and_so_is_what_inherits_from_one() 
 
 
 @pytest.mark.parametrize(
-    "address", ["web.example:80", "unix@/run/x", "/run/x.sock", "10.0.0.2", "10.0.0.2:+80", ":80"]
+    "address",
+    [
+        "web.example:80",
+        "unix@/run/x",
+        "/x.sock",
+        "10.0.0.2",
+        "10.0.0.2:+80",
+        ":80",
+        "[fe80::1%lo]:80",
+    ],
 )
 def test_12_only_ip_addresses_with_a_port_are_added(address: str) -> None:
     plan = between(backend(X), backend(X, f"    server y {address}\n"))
@@ -387,6 +396,11 @@ def test_15_another_option_of_a_server_is_a_reload(before: str, after: str, told
     line = "    server x 10.0.0.1:80 id 70001 {}\n"
     plan = between(backend(line.format(before)), backend(line.format(after)))
     assert plan == ReloadPlan(destinations=(MAIN,), reasons=(f"backend b: server x: {told}",))
+
+
+def test_15_a_number_that_is_none_is_left_to_haproxys_own_words() -> None:
+    plan = between(backend(X), backend(X, Y.replace("70002", "0")))
+    assert reload_reasons(plan) == ("backend b: server y added: `id 0` is no number of HAProxy's",)
 
 
 def test_15_a_number_that_is_still_taken_is_not_given_again() -> None:
@@ -810,3 +824,15 @@ def test_maps_that_were_replaced_while_a_reload_waits_are_not_again() -> None:
     )
     plan = between(text, text, maps=("a b\n", "a b\n"), steps=(done,))
     assert kinds(plan) == ["ReplaceMap"]
+    emptied = replace(done, entries=(), text="")
+    plan = between(text, text, maps=("a b\n", "a b\n"), steps=(emptied,))
+    assert kinds(plan) == ["ReplaceMap"]
+
+
+def test_what_was_changed_at_runtime_is_not_forgotten_where_nothing_more_can_be() -> None:
+    done = SetState(backend="b", server="x", state=Admin.MAINT)
+    plan = between(backend(X), backend(X), capabilities=None, steps=(done,))
+    assert plan == ReloadPlan(
+        destinations=(),
+        reasons=("what was changed at runtime can't be now: only a reload brings it in step",),
+    )

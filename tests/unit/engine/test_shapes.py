@@ -50,6 +50,7 @@ def test_values_and_numbers_of_servers_are_no_structure(then: str) -> None:
         ONE.replace("weight 3", "weight x"),
         ONE.replace("10.0.0.1:80", "web.local:80"),
         ONE.replace("10.0.0.1:80", "10.0.0.1:99999"),
+        ONE.replace("10.0.0.1:80", "[fe80::1%lo]:80"),
         ONE.replace("roundrobin", "source"),
         ONE.replace("backend web", "backend api"),
         ONE.replace("maxconn 10", "maxconn 11"),
@@ -67,6 +68,16 @@ def test_all_else_is(then: str) -> None:
 def test_a_file_that_is_no_configuration_counts_with_its_text() -> None:
     assert knows(ONE, ONE)
     assert not knows(ONE, ONE, hosts="b b\n")
+
+
+def test_a_file_may_turn_out_to_be_a_configuration() -> None:
+    whole = config(ONE, hosts="global\n    maxconn 10\n")
+    shapes = Shapes()
+    shapes.passed(whole, ("main",))
+    assert not shapes.knows(whole, ("main", "hosts"))
+    shapes.passed(whole, ("main", "hosts"))
+    assert shapes.knows(whole, ("main", "hosts"))
+    assert shapes.knows(whole, ("main",))
 
 
 def test_an_emptied_section_fills_again_with_what_it_had() -> None:

@@ -343,3 +343,4 @@ backend b
         "rel.map",
     )
     assert named.paths(("global\n    maxconn 1\n",)) == ()
+    assert named.paths(("backend b\n    errorfile\n    errorfile 503\n",)) == ()
