@@ -127,7 +127,8 @@ def done(
     )
     leftovers = runtime.leftovers(old, record.steps, plan.steps, record.leftovers, now)
     if plan.then is not None:
-        return replace(record, steps=(*record.steps, *plan.steps), leftovers=leftovers)
+        steps = runtime.compacted(old, (*record.steps, *plan.steps))
+        return replace(record, steps=steps, leftovers=leftovers)
     digests = target.digests()
     return replace(
         record,

@@ -122,6 +122,38 @@ def _together(
     return Comparison(steps=steps, reasons=tuple(reasons), reload=tuple(reload))
 
 
+def compacted(old: Configuration, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Leave out what later steps undo or repeat, since a reload may be refused for days.
+
+    `after` gives the same for the servers of `old`.
+    """
+    proxies = {p.section.name: p for p in old.proxies.values() if p.bearing}
+    loaded: dict[str, set[str]] = {}
+    settled: set[object] = set()
+    kept: list[Step] = []
+    for step in reversed(steps):
+        if isinstance(step, ReplaceMap):
+            if step.destination not in settled:
+                settled.add(step.destination)
+                kept.append(step)
+            continue
+        place = step.backend, step.server
+        if place in settled:
+            continue
+        if isinstance(step, RetireServer) and step.gone:
+            settled.add(place)
+            if step.backend not in loaded and step.backend in proxies:
+                loaded[step.backend] = {server.name for server in proxies[step.backend].servers}
+            if step.server in loaded.get(step.backend, ()):
+                kept.append(step)
+            continue
+        kind = SetState if isinstance(step, RetireServer) else type(step)
+        if (place, AddServer) not in settled and (place, kind) not in settled:
+            settled.add((place, kind))
+            kept.append(step)
+    return tuple(reversed(kept))
+
+
 def leftovers(
     old: Configuration,
     before: tuple[Step, ...],

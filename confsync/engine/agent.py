@@ -96,6 +96,7 @@ class Agent:
         self._reasons: list[str] = []
         self._released: set[str] = set()
         self._registry = False
+        self._load_anew = ""
         self._failures = 0
         self._last_good: Catalog | None = None
         self._patient_until = float("inf")
@@ -146,7 +147,7 @@ class Agent:
 
     def load(self, why: str) -> None:
         """Have HAProxy load its files anew, although nothing that confsync writes differs."""
-        self.cycle.outlook.must = why
+        self._load_anew = why
         self._begin(why)
 
     def release(self, services: tuple[str, ...], *, registry: bool) -> None:
@@ -311,6 +312,9 @@ class Agent:
 
     async def _one_turn(self) -> None:
         self._turn_began = time.monotonic()
+        if self._load_anew:
+            # Only now: a reload that was under way would be taken for the one that is asked for.
+            self.cycle.outlook.must, self._load_anew = self._load_anew, ""
         catalog, reasons = self._mailbox.take()
         why = "; ".join(dict.fromkeys((*self._reasons, *reasons)))
         self._reasons.clear()
@@ -393,7 +397,7 @@ class Agent:
             self.retry_at = now + pause
             if report.failed_stage is Stage.APPLY:
                 self._holdoff.not_before = self.retry_at
-        else:
+        elif not report.waits:  # else the reload that failed is still to come, at its time
             self._failures, self.retry_at = 0, None
             self._holdoff.not_before = float("-inf")
         # Where nothing was written, a file that changed during the turn is still news to the tick.

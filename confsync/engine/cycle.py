@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from confsync.core.placement import Placement
 from confsync.domain.catalog import Catalog
 from confsync.domain.change import NoChange, ReloadPlan, RuntimePlan, WritePlan
-from confsync.domain.rendered import RenderedConfig, digest
+from confsync.domain.rendered import RenderedConfig
 from confsync.domain.running import Observed
 from confsync.domain.status import CycleReport, Outcome, Stage
 from confsync.engine import guarding
@@ -260,15 +260,7 @@ class Cycle:
         self, turn: Turn, config: RenderedConfig, view: View, plan: RuntimePlan, draft: Draft
     ) -> str:
         """Do what can be done at runtime; returns a doubt, which only a reload ends."""
-        record = self.outlook.record
-        if record is None or not view.observed.same_worker(record):
-            record = self._recorder.found(config, view)
-            record = replace(
-                record,
-                text={n: t for n, t in view.disk.items() if t is not None},
-                files={n: digest(t) for n, t in view.disk.items() if t is not None},
-                promoted=self.outlook.record.promoted if self.outlook.record else {},
-            )
+        record = self._recorder.loaded(config, view)
         await self._make_way(config, plan, view, draft, adopt=turn.adopt)
         self.stepper.seed(config, view, record)
         self.outlook.record, doubt = await self.stepper.step(
@@ -295,12 +287,15 @@ class Cycle:
             await self._recorder.confirm(draft)
         applier = self._applier()
         has_live = view.disk.get(self._options.main) is not None
+        record = self.outlook.record
+        if isinstance(plan, WritePlan) and view.observed.running:
+            record = self._recorder.loaded(config, view)
         try:
             record = await applier.apply(
                 config,
                 plan,
                 view.observed,
-                self.outlook.record,
+                record,
                 draft,
                 has_live=has_live,
                 gate=turn.gate,

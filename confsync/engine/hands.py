@@ -50,6 +50,7 @@ def to_plain(found: tuple[Drift, ...]) -> object:
             "server": d.server,
             "what": d.what,
             "state": d.hand.state.value if isinstance(d.hand, SetState) else "",
+            "agent": isinstance(d.hand, SetState) and d.hand.agent,
             "weight": d.hand.weight if isinstance(d.hand, SetWeight) else -1,
         }
         for d in found
@@ -62,11 +63,12 @@ def from_plain(value: object) -> tuple[Drift, ...]:
     try:
         for each in value if isinstance(value, list) else ():
             backend, server = str(each["backend"]), str(each["server"])
-            hand: Step = (
-                SetState(backend=backend, server=server, state=Admin(each["state"]))
-                if each["state"]
-                else SetWeight(backend=backend, server=server, weight=int(each["weight"]))
-            )
+            hand: Step = SetWeight(backend=backend, server=server, weight=int(each["weight"]))
+            if each["state"]:
+                agent = each.get("agent") is True
+                hand = SetState(
+                    backend=backend, server=server, state=Admin(each["state"]), agent=agent
+                )
             found.append(Drift(backend=backend, server=server, what=str(each["what"]), hand=hand))
     except (KeyError, TypeError, ValueError):
         return ()

@@ -100,9 +100,14 @@ class Outlook:
 
     @property
     def ours(self) -> Record | None:
-        """The record, as long as the worker that was seen last is the one that it names."""
+        """The record, as long as it tells all of the worker that was seen last.
+
+        What a crash left half done is no other hand's, nor ours to mend but by the turn's plan.
+        """
         record, seen = self.record, self._observed
-        if record is None or seen is None or not seen.running or seen.loading or self.must:
+        if self.must or self.unsure or record is None:
+            return None
+        if seen is None or not seen.running or seen.loading:
             return None
         return record if seen.same_worker(record) else None
 

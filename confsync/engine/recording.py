@@ -68,6 +68,22 @@ class Recorder:
             named=view.named,
         )
 
+    def loaded(self, config: RenderedConfig, view: View) -> Record:
+        """Give the record of what runs before a change: of a worker that has none, what it loaded.
+
+        A plan that does not reload found the files on disk to be that.
+        """
+        record = self._outlook.record
+        if record is not None and view.observed.same_worker(record):
+            return record
+        there = {name: text for name, text in view.disk.items() if text is not None}
+        return replace(
+            self.found(config, view),
+            text=there,
+            files={name: digest(text) for name, text in there.items()},
+            promoted=record.promoted if record else {},
+        )
+
     async def remember(
         self, config: RenderedConfig, view: View, draft: Draft, *, swift: bool
     ) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from confsync.core import planning
-from confsync.domain.change import Admin, NoChange, RuntimePlan, SetState
+from confsync.domain.change import Admin, NoChange, RetireServer, RuntimePlan
 from confsync.domain.rendered import RenderedConfig
 from confsync.domain.running import Leftover, Record
 from confsync.engine.auditing import Auditor, News, Options
@@ -168,11 +168,15 @@ class Upkeep:
         late = [
             one
             for one in record.leftovers
-            if one.state is Admin.DRAIN and one.since + self._options.drain <= now
+            # Either way: a clock that was set back must not lengthen it by what it lost.
+            if one.state is Admin.DRAIN and abs(now - one.since) >= self._options.drain
         ]
         if not late:
             return News()
-        steps = tuple(SetState(backend=o.backend, server=o.server, state=Admin.MAINT) for o in late)
+        steps = tuple(
+            RetireServer(backend=o.backend, server=o.server, cause=o.cause, delete=o.delete)
+            for o in late  # one that somebody deleted meanwhile is out as well
+        )
         applied = await self._port.apply(steps, self._outlook.seen())
         if applied.doubt:
             return News(notes=(f"the end of a drain is tried again: {applied.doubt}",))

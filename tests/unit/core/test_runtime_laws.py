@@ -7,10 +7,25 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from confsync.core import planning
+from confsync.core import planning, runtime
+from confsync.core.haproxy import proxies
 from confsync.core.planning import Loaded
 from confsync.domain.catalog import Status
-from confsync.domain.change import NoChange, ReloadPlan, RuntimePlan, WritePlan
+from confsync.domain.change import (
+    AddServer,
+    Admin,
+    NoChange,
+    ReloadPlan,
+    ReplaceMap,
+    RetireServer,
+    RuntimePlan,
+    SetAddress,
+    SetMaxconn,
+    SetState,
+    SetWeight,
+    Step,
+    WritePlan,
+)
 from confsync.domain.rendered import RenderedConfig, RenderedFile
 from confsync.domain.running import Capabilities, Record
 from tests.fakes.configs import absent, changed, configs, text
@@ -165,3 +180,48 @@ def test_plans_bring_what_runs_to_what_should_be(soak: Any, figures: Any) -> Non
     assert "RuntimePlan" in happened
     if not soak.few:
         assert {"RuntimePlan and reload", "WritePlan"} <= set(happened)
+
+
+PLACES = st.tuples(st.sampled_from("bc"), st.sampled_from("xyz"))
+DONE = st.builds(
+    lambda place, kind, number: {
+        "add": AddServer(backend=place[0], server=place[1], address="10.0.0.9", port=80 + number),
+        "gone": RetireServer(backend=place[0], server=place[1]),
+        "out": RetireServer(backend=place[0], server=place[1], gone=False),
+        "weight": SetWeight(backend=place[0], server=place[1], weight=number),
+        "limit": SetMaxconn(backend=place[0], server=place[1], maxconn=number),
+        "back": SetState(backend=place[0], server=place[1], state=Admin.READY),
+        "move": SetAddress(backend=place[0], server=place[1], address="10.0.0.8", port=number),
+        "map": ReplaceMap(destination=place[1], name=place[1], entries=(), text=str(number)),
+    }[kind],
+    PLACES,
+    st.sampled_from(["add", "gone", "out", "weight", "limit", "back", "move", "map"]),
+    st.integers(1, 5),
+)
+
+
+@given(st.lists(DONE, max_size=12))
+def test_what_is_left_out_of_steps_makes_no_difference(drawn: list[Step]) -> None:
+    text = "backend b\n server x 10.0.0.1:80\n server y 10.0.0.2:80\nbackend c\n"
+    old = proxies.configuration((text,))
+    there = {("b", "x"), ("b", "y")}
+    done: list[Step] = []
+    for step in drawn:
+        if not isinstance(step, ReplaceMap):
+            place = step.backend, step.server
+            if isinstance(step, AddServer) is (place in there):
+                continue  # nothing is added twice, nor changed while it is not there
+            if isinstance(step, AddServer):
+                there.add(place)
+            elif isinstance(step, RetireServer) and step.gone:
+                there.remove(place)
+        done.append(step)
+    short = runtime.compacted(old, tuple(done))
+    for proxy in old.proxies.values():
+        assert runtime.after(proxy, short) == runtime.after(proxy, done)
+    maps = [
+        {s.destination: s.text for s in each if isinstance(s, ReplaceMap)} for each in (short, done)
+    ]
+    assert maps[0] == maps[1]
+    assert len(short) <= 3 + 6 * 5
+    assert runtime.compacted(old, short) == short

@@ -10,7 +10,7 @@ from confsync.domain.status import CycleReport, Outcome
 from confsync.engine import agent as agents
 from confsync.engine import background
 from confsync.engine.holdoff import Pace
-from confsync.errors import CheckUnavailable
+from confsync.errors import CheckUnavailable, ReloadFailed
 from tests.fakes.socket import Socket
 from tests.fakes.world import MAIN
 from tests.unit.engine.test_agent import Here, reloaded
@@ -212,3 +212,33 @@ async def test_a_reload_by_others_is_met(here: Both) -> None:
         here.publish(web=4)
         await here.until(lambda r: r.servers == 4 and r.outcome is not Outcome.PENDING)
         await here.comes(lambda: len(here.haproxy.serving()) == 4)
+
+
+async def test_changes_at_runtime_do_not_hasten_a_reload_that_failed(here: Both) -> None:
+    pace = Pace(first=0, quiet=0.01, ceiling=0.02, interval=0.02)
+    async with here.running(pace=pace, retry=(6, 6)):
+        here.publish(web=1)
+        await here.until(reloaded(1))
+        here.haproxy.reload_error = ReloadFailed("no")
+        here.publish(web=1, api=1)
+        await here.until(lambda r: r.outcome is Outcome.FAILED)
+        here.haproxy.reload_error = None
+        for count in range(2, 6):
+            here.publish(web=count, api=1)
+            await here.until(applied(count + 1))
+            await asyncio.sleep(0.5)
+        assert here.haproxy.reloads == 1
+        await here.until(reloaded(6))
+
+
+async def test_a_load_that_is_asked_for_in_a_reload_is_one_more(here: Both) -> None:
+    async with here.running(pace=SLOW):
+        here.publish(web=1)
+        await here.until(reloaded(1))
+        here.haproxy.gate.clear()
+        here.publish(web=1, api=1)
+        await here.comes(lambda: "promote" in here.store.done[3:])
+        here.agent.load("a certificate came")
+        here.haproxy.gate.set()
+        await here.comes(lambda: here.haproxy.reloads == 3)
+    assert here.haproxy.reloads == 3

@@ -362,3 +362,25 @@ async def test_what_waits_to_be_deleted_is_not_forgotten_with_a_promotion(here: 
     assert (await here.turn(catalog(web=2, api=2))).outcome is Outcome.IN_STEP
     assert here.cycle.outlook.record == record
     assert len(record.leftovers) == 1
+
+
+async def test_comments_cost_a_worker_that_others_loaded_no_reload(here: World) -> None:
+    here.now += 10
+    here.store.now = here.now
+    here.haproxy.start()
+    here.renderer.head = f"# said\n{here.renderer.head}"
+    assert (await here.swift(catalog(web=3, api=2))).outcome is Outcome.WRITTEN
+    assert (await here.swift(catalog(web=3, api=2))).outcome is Outcome.IN_STEP
+    assert (await here.swift(catalog(web=4, api=2))).outcome is Outcome.APPLIED
+    assert here.haproxy.reloads == 1
+
+
+async def test_steps_before_a_reload_that_never_comes_do_not_pile_up(here: World) -> None:
+    for number in range(20):
+        await here.swift(catalog(web=3 + number % 2, api=2, new=1), reload=False)
+        assert here.cycle.upkeep is not None
+        await here.cycle.upkeep.chores(paused=False)
+    record = here.cycle.outlook.record
+    assert record is not None
+    assert len(record.steps) == 1
+    assert len(here.haproxy.serving()) == 6

@@ -7,10 +7,12 @@ import pytest
 
 from confsync.domain.catalog import Catalog, Status
 from confsync.domain.change import Admin, SetState, SetWeight
-from confsync.domain.running import Capabilities
+from confsync.domain.running import Capabilities, Drift
 from confsync.domain.status import CycleReport, Outcome
+from confsync.engine import hands
 from confsync.engine.upkeep import Upkeep
 from confsync.errors import CheckRejected, TargetUnavailable, WriteError
+from tests.fakes.socket import Killed
 from tests.fakes.world import MAIN, catalog
 from tests.unit.engine.test_stepping import World
 
@@ -163,6 +165,22 @@ async def test_a_drain_ends_in_time_also_while_paused_and_after_a_restart(
         assert name not in here.haproxy.table
 
 
+async def test_a_drained_server_that_somebody_deleted_holds_nothing_up(here: Kept) -> None:
+    await here.maintained()
+    del here.haproxy.table[here.of("web")[0]]
+    here.now += 60
+    await here.upkeep.chores(paused=False)
+    assert here.cycle.outlook.record is not None
+    assert here.cycle.outlook.record.leftovers == ()
+
+
+async def test_a_clock_that_is_set_back_lengthens_no_drain(here: Kept) -> None:
+    await here.maintained()
+    here.now -= 86_400
+    await here.upkeep.chores(paused=True)
+    assert here.haproxy.table[here.of("web")[0]].state is Admin.MAINT
+
+
 async def test_too_many_that_cannot_be_deleted_ask_for_a_reload(here: Kept) -> None:
     here.socket.told = Capabilities(version="2.6.12")
     here.renewed(leftovers=1)
@@ -259,6 +277,28 @@ async def test_hands_survive_a_restart_and_a_reload_by_others(here: Kept) -> Non
     here.state.values["hands"] = [{"backend": 3}]
     here.restarted()
     assert not here.cycle.stepper.hands.found
+
+
+async def test_a_retirement_that_was_cut_short_is_no_hand(here: Kept) -> None:
+    here.socket.killed_after = 1
+    with pytest.raises(Killed):
+        await here.swift(catalog(web=2, api=2))
+    here.socket.killed_after = -1
+    here.restarted()
+    here.upkeep.auditor.soon()
+    assert (await here.swift(catalog(web=3, api=2), reload=False)).waits
+    assert await here.audit() == ()
+    report = await here.swift(catalog(web=3, api=2))
+    assert report.outcome is Outcome.RELOADED
+    assert here.in_step()
+    assert here.cycle.stepper.hands.found == ()
+
+
+def test_a_hand_is_kept_with_the_agent_that_must_not_undo_it() -> None:
+    state = SetState(backend="b", server="s", state=Admin.MAINT, agent=True)
+    weight = SetWeight(backend="b", server="t", weight=0)
+    found = tuple(Drift(backend="b", server=h.server, what="w", hand=h) for h in (state, weight))
+    assert hands.from_plain(hands.to_plain(found)) == found
 
 
 async def test_a_weight_that_is_held_stays_and_a_server_that_leaves_is_forgotten(
