@@ -19,6 +19,9 @@ from confsync.engine.stepping import Stepper, without
 from confsync.errors import CheckRejected, TargetError, WriteError
 from confsync.ports import ConfigStore, Runtime, StateStore, Target
 
+LONGEST = 16.0
+"""Seconds, at most, between two tries to delete the same retired servers, which are still in use."""
+
 
 class Upkeep:
     """The slow work behind runtime plans."""
@@ -48,6 +51,8 @@ class Upkeep:
             options=options, main=main, outlook=outlook, stepper=stepper, state=state, port=port
         )
         self._told = ""
+        self._in_use: tuple[Leftover, ...] = ()
+        self._collect_at = self._collect_pause = 0.0
 
     def restore(self) -> None:
         """Take up what the state directory kept. Blocking."""
@@ -194,12 +199,17 @@ class Upkeep:
         record = self._outlook.ours
         assert record is not None
         ready = tuple(o for o in record.leftovers if o.delete and o.state is Admin.MAINT)
-        gone: tuple[Leftover, ...] = ()
-        if ready:
-            gone = await self._port.collect(ready, self._outlook.seen())
+        if not ready or (ready == self._in_use and time.monotonic() < self._collect_at):
+            return News()
+        gone = await self._port.collect(ready, self._outlook.seen())
         if gone:
             self._stepper.counts.collected += len(gone)
             self._outlook.record = without(record, gone)
+        # One that a long connection uses is not asked about each second: a change would wait for it.
+        futile = ready == self._in_use and not gone
+        self._collect_pause = min(max(2 * self._collect_pause, 1.0), LONGEST) if futile else 0.0
+        self._collect_at = time.monotonic() + self._collect_pause
+        self._in_use = tuple(one for one in ready if one not in gone)
         return News()
 
     def _due_reload(self) -> News:

@@ -36,6 +36,7 @@ class Socket:
         """Steps that are still done before the agent is killed."""
         self.in_use: set[tuple[str, str]] = set()
         self.audits = 0
+        self.collections = 0
         self.error: ConfsyncError | None = None
         self.notes: tuple[str, ...] = ()
 
@@ -88,6 +89,7 @@ class Socket:
     async def collect(
         self, leftovers: tuple[Leftover, ...], before: Observed
     ) -> tuple[Leftover, ...]:
+        self.collections += 1
         gone = tuple(o for o in leftovers if (o.backend, o.server) not in self.in_use)
         for one in gone:
             self.haproxy.table.pop((one.backend, one.server), None)

@@ -11,8 +11,9 @@ from confsync.adapters.haproxy.session import Session
 from confsync.domain.change import Admin
 from confsync.domain.running import Leftover
 
-_PATIENCE = 0.3
-"""Seconds in all for servers that are in use: the rest is a later call's."""
+_PATIENCE = 0.05
+"""Seconds in all for servers that are in use, for which a change may have to wait: long enough for
+idle connections to be closed, the rest is a later call's."""
 _PAUSE = 0.02
 _MOST = 500
 """Servers of one call: a deletion stops all of HAProxy's threads for a moment."""

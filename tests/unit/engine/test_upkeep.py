@@ -1,5 +1,6 @@
 """What a change at runtime leaves for later: proof, deadlines, collecting, audits, hands."""
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -141,6 +142,24 @@ async def test_retired_servers_are_deleted_once_nothing_uses_them(here: Kept) ->
     assert here.cycle.outlook.record is not None
     assert here.cycle.outlook.record.leftovers == ()
     assert here.cycle.stepper.counts.collected == 2
+
+
+async def test_a_retired_server_that_stays_in_use_is_asked_about_less_and_less(here: Kept) -> None:
+    await here.swift(catalog(web=2, api=2))
+    one = here.of("web")[2]
+    here.socket.in_use = {one}
+    for _ in range(60):
+        await here.upkeep.chores(paused=False)
+        await asyncio.sleep(1)
+    assert 5 <= here.socket.collections <= 8
+    await here.swift(catalog(web=1, api=2), released=frozenset({"web"}))
+    await here.upkeep.chores(paused=False)
+    assert here.of("web")[1:] == [one]  # another one waits for nobody
+    here.socket.in_use = set()
+    for _ in range(17):
+        await here.upkeep.chores(paused=False)
+        await asyncio.sleep(1)
+    assert len(here.of("web")) == 1
 
 
 @pytest.mark.parametrize("paused", [True, False])
