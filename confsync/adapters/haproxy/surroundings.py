@@ -6,6 +6,7 @@ can inherit from another file.
 
 import asyncio
 import dataclasses
+import hashlib
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,8 +20,10 @@ from confsync.core.planning import Surroundings
 from confsync.domain.rendered import RenderedConfig, digest
 from confsync.domain.running import Observed
 
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, int, int, int]
 _LITTLE = 200_000
+_MUCH = 16 * 1024 * 1024
+"""Bytes of a file that is not read for its digest: its size and times stand for it."""
 
 
 class Surveyor:
@@ -36,6 +39,7 @@ class Surveyor:
         self._disk = disk
         self._known: tuple[object, MasterCommand | None] = (None, None)
         self._texts: dict[str, tuple[Stamp, str]] = {}
+        self._digests: dict[str, tuple[Stamp, str]] = {}
 
     async def around(
         self, main: str, config: RenderedConfig, observed: Observed
@@ -72,8 +76,7 @@ class Surveyor:
         )
 
     def _text(self, path: str) -> str:
-        found = os.stat(path)  # noqa: PTH116
-        stamp = (found.st_mtime_ns, found.st_ino, found.st_size)
+        stamp = _stamp(os.stat(path))  # noqa: PTH116
         known = self._texts.get(path)
         if known is None or known[0] != stamp:
             content = Path(path).read_bytes().decode("utf-8", "surrogateescape")
@@ -83,8 +86,25 @@ class Surveyor:
     def _digest(self, path: str) -> str | None:
         """Digest a file; None for what is none, or is not for us to read."""
         try:
-            if not S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+            found = os.stat(path)  # noqa: PTH116
+            if not S_ISREG(found.st_mode):
                 return None
-            return digest(self._text(path))
+            stamp = _stamp(found)
+            known = self._digests.get(path)
+            if known is None or known[0] != stamp:
+                # Its content is not kept: maps of countries and lists of addresses are large.
+                known = self._digests[path] = (stamp, _digest(path, stamp))
+            return known[1]
         except OSError:
             return None
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_mtime_ns, found.st_ino, found.st_size, found.st_ctime_ns
+
+
+def _digest(path: str, stamp: Stamp) -> str:
+    with Path(path).open("rb") as file:
+        if stamp[2] > _MUCH:
+            return digest(repr(stamp))
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -64,6 +64,22 @@ async def test_named_files_are_digested_and_read_again_only_when_they_change(
     assert found.named == {str(acl): digest("10.0.0.2\n")}
 
 
+async def test_a_large_file_is_known_by_its_size_and_times(tmp_path: Path) -> None:
+    main, countries = tmp_path / "haproxy.cfg", tmp_path / "countries.map"
+    main.write_text(OWN)
+    countries.touch()
+    os.truncate(countries, 1 << 40)  # nobody reads that
+    text = f"{OWN}    acl a src,map_ip({countries}) -m str x\n"
+    found, surveyor = await look(MasterCommand(pid=7, files=(str(main),)), main, text)
+    assert found is not None
+    assert await surveyor.around(str(main), config(main, text), SEEN) == found
+    os.utime(countries, ns=(1, 1))
+    later = await surveyor.around(str(main), config(main, text), SEEN)
+    assert later is not None
+    assert set(later.named) == {str(countries)}
+    assert later.named != found.named
+
+
 async def test_a_relative_name_is_one_of_haproxys_folder(tmp_path: Path) -> None:
     main, page = tmp_path / "haproxy.cfg", tmp_path / "503.http"
     main.write_text(OWN)
