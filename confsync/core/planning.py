@@ -130,10 +130,11 @@ def done(
         steps = runtime.compacted(old, (*record.steps, *plan.steps))
         return replace(record, steps=steps, leftovers=leftovers)
     digests = target.digests()
+    kept = {name: record.text.get(name, text) for name, text in beside.items()}
     return replace(
         record,
         files=digests,
-        text={f.destination: f.text for f in target.files},
+        text=kept | {f.destination: f.text for f in target.files},
         promoted=digests,
         steps=(),
         leftovers=leftovers,

@@ -8,7 +8,7 @@ import functools
 from dataclasses import replace
 
 from confsync.core import naming, runtime
-from confsync.core.haproxy import maps, proxies, vocabulary
+from confsync.core.haproxy import difference, maps, proxies, vocabulary
 from confsync.core.haproxy.servers import Server
 from confsync.core.known import Loaded, Surroundings
 from confsync.core.serving import MAINTENANCE, Cause, Context
@@ -92,12 +92,23 @@ class Turn:
                 self._known[name] = file is not None and runs != digest(file.text)
         return self._known[name]
 
+    def _runs(self, name: str, now: str) -> bool:
+        """Tell whether a configuration that is not rendered was loaded as it is on disk now."""
+        was = self._texts.get(name, now)
+        rendered = self._target.get(name) is not None
+        return rendered or was == now or difference.equal_but_for_comments(was, now)
+
     def _compared(self) -> runtime.Comparison:
         replaced: list[tuple[ReplaceMap, str]] = []
         files = [
             f"{path} changed, and HAProxy reads it only when it loads"
             for path, was in self._loaded.named.items()
             if self._around.named.get(path, was) != was
+        ]
+        files += [
+            f"{name} changed, and HAProxy reads it only when it loads"
+            for name, now in self._around.texts.items()
+            if name in self._configs and not self._runs(name, now)
         ]
         for file in self._target.files:
             name = file.destination
@@ -166,9 +177,9 @@ class Turn:
         new: list[str] = []
         for name in self._configs:
             file = self._target.get(name)
-            beside = self._around.texts.get(name)
-            before = self._texts.get(name, beside if file is None else None)
-            after = file.text if file else beside
+            beside = self._around.texts.get(name) if file is None else None
+            before = self._texts.get(name, beside)
+            after = file.text if file else before  # what is not ours changes by a load only
             if before is None or after is None:
                 return None, None
             old.append(before)

@@ -156,11 +156,11 @@ class Drift:
 class Record:
     """What was confirmed to run. `files`: destination -> digest of the text that HAProxy equals.
 
-    `text`: those texts: what was loaded, and once all of a runtime plan was done, its target. `steps`:
-    done since then, while a reload for the rest waits. `leftovers`: retired, not yet deleted. `named`:
-    path -> digest of each other file that the configuration names, as it was at the load. `promoted`:
-    destination -> digest of what confsync last put on disk: anything else there is a foreign edit.
-    `place`: as in Observed.
+    `text`: those texts: what was loaded, and once all of a runtime plan was done, its target; with it,
+    by path, other configurations that HAProxy has loaded. `steps`: done since then, while a reload for
+    the rest waits. `leftovers`: retired, not yet deleted. `named`: path -> digest of each other file
+    that the configuration names, as it was at the load. `promoted`: destination -> digest of what
+    confsync last put on disk: anything else there is a foreign edit. `place`: as in Observed.
     """
 
     files: dict[str, str] = field(default_factory=dict)

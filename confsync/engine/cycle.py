@@ -307,7 +307,7 @@ class Cycle:
         if record is None:
             return
         if applier.observed is not None:
-            record = replace(record, named=view.named)
+            record = replace(record, named=view.named, text=view.beside | record.text)
             self.outlook.observed = applier.observed
             self.outlook.must = self.outlook.wish = ""
             self.stepper.added_at = None

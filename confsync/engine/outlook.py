@@ -43,6 +43,11 @@ class View:
         return (self.around.configs if self.around else ()) or (main,)
 
     @property
+    def beside(self) -> dict[str, str]:
+        """Path -> text of the configurations that HAProxy loads and nobody renders."""
+        return dict(self.around.texts) if self.around else {}
+
+    @property
     def named(self) -> dict[str, str]:
         """Path -> digest of the other files that the configuration names."""
         return dict(self.around.named) if self.around else {}

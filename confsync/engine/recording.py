@@ -59,7 +59,9 @@ class Recorder:
         observed, digests = view.observed, config.digests()
         return Record(
             files=digests if observed.running else {},
-            text={f.destination: f.text for f in config.files} if observed.running else {},
+            text=view.beside | {f.destination: f.text for f in config.files}
+            if observed.running
+            else {},
             promoted=digests,
             worker_pid=observed.worker_pid,
             worker_started=observed.worker_started,
@@ -79,7 +81,7 @@ class Recorder:
         there = {name: text for name, text in view.disk.items() if text is not None}
         return replace(
             self.found(config, view),
-            text=there,
+            text=view.beside | there,
             files={name: digest(text) for name, text in there.items()},
             promoted=record.promoted if record else {},
         )

@@ -117,9 +117,9 @@ class Upkeep:
         self, record: Record, view: View, back: tuple[str, ...]
     ) -> tuple[RuntimePlan | None, RenderedConfig]:
         """Plan from what runs to the files that are live again (None: only a reload can)."""
-        names = tuple(dict.fromkeys((*record.text, *back)))
-        disk = await asyncio.to_thread(self._store.read, names)
         made = self._outlook.config or RenderedConfig()
+        names = tuple(dict.fromkeys((*(f.destination for f in made.files), *back)))
+        disk = await asyncio.to_thread(self._store.read, names)
         files = tuple(
             replace(f, text=text)
             for f in made.files

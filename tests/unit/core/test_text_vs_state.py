@@ -23,7 +23,8 @@ from confsync.domain.change import (
     SetState,
     WritePlan,
 )
-from confsync.domain.running import Capabilities, Leftover
+from confsync.domain.rendered import RenderedConfig, RenderedFile, digest
+from confsync.domain.running import Capabilities, Leftover, Record
 from tests.fakes.runtime import MAIN, MAP, NEW, OLD, again, between, files, loaded, steps
 
 HEAD = """global
@@ -433,6 +434,43 @@ def test_16_files_that_the_configuration_names_are_looked_at() -> None:
     plan = between(backend(X), backend(X, Y), named={"/etc/haproxy/acl": "1"}, around=around)
     assert kinds(plan) == ["AddServer"]  # at once; the rest needs the reload
     assert len(reload_reasons(plan)) == 1
+
+
+def test_16_a_configuration_beside_that_changed_is_not_loaded_yet() -> None:
+    other, now = (
+        "defaults\n    default-server inter 1s\n",
+        "defaults\n    default-server inter 9s\n",
+    )
+    old, new = files("backend b\n" + X), files("backend b\n" + X + Y)
+    runs = replace(loaded(old), texts={MAIN: old.files[0].text, "/a.cfg": other})
+
+    def planned(text: str, target: RenderedConfig) -> Plan:
+        disk = {f.destination: f.text for f in old.files}
+        around = Surroundings(configs=("/a.cfg", MAIN), texts={"/a.cfg": text})
+        return planning.plan(target, disk, runs, main=MAIN, capabilities=NEW, around=around)
+
+    assert planned(other, old) == NoChange()
+    assert planned(f"# said\n{other}", old) == NoChange()
+    for target in (old, new):
+        why = reload_reasons(planned(now, target))
+        assert why == ("/a.cfg changed, and HAProxy reads it only when it loads",)
+    for text in (other, now):
+        (step,) = steps(planned(text, new))
+        assert isinstance(step, AddServer)
+        assert step.words == ("id", "70002", "inter", "1s")
+
+
+def test_16_a_map_of_a_configuration_that_nobody_renders() -> None:
+    text, old, new = backend(X), "a b\n", "a b\nc b\n"
+    target = RenderedConfig(files=(RenderedFile(destination=MAP, text=new, template="t"),))
+    runs = Loaded(files={MAP: digest(old)}, texts={MAIN: text, MAP: old})
+    around = Surroundings(configs=(MAIN,), texts={MAIN: text})
+    plan = planning.plan(target, {MAP: old}, runs, main=MAIN, capabilities=NEW, around=around)
+    assert kinds(plan) == ["ReplaceMap"]
+    known = Record(files={MAP: digest(old)}, text={MAIN: text, MAP: old})
+    assert isinstance(plan, RuntimePlan)
+    done = planning.done(known, plan, target, main=MAIN, now=1.0, around=around)
+    assert done.text == {MAIN: text, MAP: new}
 
 
 def test_18_a_leftover_is_taken_up_again_when_its_options_are_equal() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from confsync.core.planning import disagreement
+from confsync.core.planning import Surroundings, disagreement
 from confsync.domain.catalog import Catalog, Status
 from confsync.domain.change import AddServer, Admin, RetireServer
 from confsync.domain.rendered import digest
@@ -384,3 +384,20 @@ async def test_steps_before_a_reload_that_never_comes_do_not_pile_up(here: World
     assert record is not None
     assert len(record.steps) == 1
     assert len(here.haproxy.serving()) == 6
+
+
+async def test_an_edit_of_a_configuration_beside_is_loaded_and_no_drift(here: World) -> None:
+    around = Surroundings(configs=(MAIN, "/b.cfg"), texts={"/b.cfg": "backend mine\n"})
+    here.socket.around_it = around
+    here.haproxy.start()
+    await here.turn(catalog(web=3, api=2))
+    await here.swift(catalog(web=4, api=2))
+    edited = "backend mine\n    server x 10.9.9.9:80\n"
+    here.socket.around_it = replace(around, texts={"/b.cfg": edited})
+    assert here.cycle.upkeep is not None
+    assert "x" not in {e.server for e in here.cycle.upkeep.auditor.expected()}
+    report = await here.swift(catalog(web=4, api=2))
+    assert report.outcome is Outcome.RELOADED
+    assert report.reload == ("/b.cfg changed, and HAProxy reads it only when it loads",)
+    assert "x" in {e.server for e in here.cycle.upkeep.auditor.expected()}
+    assert (await here.swift(catalog(web=4, api=2))).outcome is Outcome.IN_STEP
