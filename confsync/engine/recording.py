@@ -104,7 +104,7 @@ class Recorder:
     async def save(self, draft: Draft) -> bool:
         """Keep the record."""
         async with self._saving:
-            record = self._outlook.record
+            record, rounds = self._outlook.record, self._stepper.rounds
             if record is None or record is self._saved:
                 return record is not None
             faults.point("before-record")
@@ -114,7 +114,7 @@ class Recorder:
             self._saved = record
             if not self._outlook.must:
                 self._outlook.unsure = False
-                await self._stepper.sent()
+                await self._stepper.sent(rounds)
             return True
 
     async def confirm(self, draft: Draft) -> None:

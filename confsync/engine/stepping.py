@@ -51,6 +51,8 @@ class Stepper:
         self._seeded = False
         self.sending = False
         """The state says that steps are being sent."""
+        self.rounds = 0
+        """How often steps were sent that the state must tell of."""
         self.unproven: RenderedConfig | None = None
         """Live, and not checked as it is."""
 
@@ -147,6 +149,7 @@ class Stepper:
 
     async def _tell_state(self, *, sending: bool) -> None:
         """Say in the state that steps are sent which no journal tells of."""
+        self.rounds += sending
         if self.sending != sending:
             try:
                 await asyncio.to_thread(self._state.save, SENDING, sending)
@@ -154,9 +157,10 @@ class Stepper:
                 return  # said where the record is kept
             self.sending = sending
 
-    async def sent(self) -> None:
-        """Say in the state that the record tells of all that was sent."""
-        await self._tell_state(sending=False)
+    async def sent(self, rounds: int) -> None:
+        """Say in the state that the record tells of all that was sent, if it knows of all `rounds`."""
+        if rounds == self.rounds:
+            await self._tell_state(sending=False)
 
 
 def without(record: Record, gone: tuple[Leftover, ...]) -> Record:

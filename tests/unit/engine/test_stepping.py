@@ -1,5 +1,6 @@
 """Changes at runtime, turn by turn: file first, steps, record; and what only a reload ends."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from confsync.core.planning import Surroundings, disagreement
 from confsync.domain.catalog import Catalog, Status
 from confsync.domain.change import AddServer, Admin, RetireServer
 from confsync.domain.rendered import digest
+from confsync.domain.running import Record
 from confsync.domain.status import CycleReport, Outcome, Stage
 from confsync.engine.auditing import Options as Upkeep
 from confsync.engine.cycle import Cycle, Options, Turn
@@ -401,3 +403,28 @@ async def test_an_edit_of_a_configuration_beside_is_loaded_and_no_drift(here: Wo
     assert report.reload == ("/b.cfg changed, and HAProxy reads it only when it loads",)
     assert "x" in {e.server for e in here.cycle.upkeep.auditor.expected()}
     assert (await here.swift(catalog(web=4, api=2))).outcome is Outcome.IN_STEP
+
+
+async def test_a_record_that_is_kept_beside_later_steps_does_not_speak_for_them(
+    here: World,
+) -> None:
+    """The state must still say that steps were sent which the kept record does not have."""
+    await here.swift(catalog(web=4, api=2, new=1), reload=False)
+    assert here.state.values["sending"] is True
+    save = here.state.save_record
+    later: list[CycleReport] = []
+
+    def slow(record: Record) -> None:
+        save(record)
+        if not later:
+            turn = here.swift(catalog(web=5, api=2, new=1), reload=False)
+            later.append(asyncio.run_coroutine_threadsafe(turn, loop).result(5))
+
+    loop = asyncio.get_running_loop()
+    here.state.save_record = slow  # type: ignore[method-assign]
+    await here.cycle.finish()
+    assert later[0].outcome is Outcome.APPLIED
+    assert here.state.record is not here.cycle.outlook.record
+    assert here.state.values["sending"] is True
+    await here.cycle.finish()
+    assert here.state.values["sending"] is False
