@@ -15,8 +15,9 @@ from tests.support.process import wait_until
 MORE = 8_000
 """kB that a process may take more than after a fifth of the changes."""
 LEFTOVERS = 50
-TOGETHER = 4
-"""Changes before the test looks: some of them come to the agent as one piece of news."""
+TOGETHER = 8
+"""Changes before the test looks: the registry is asked ten times a second at most, so that some of
+them come to the agent as one piece of news."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
