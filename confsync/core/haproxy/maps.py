@@ -6,6 +6,7 @@ that matches: so entries keep their order, and a map is replaced as a whole.
 """
 
 import functools
+import posixpath
 import re
 
 from confsync.core.haproxy import text
@@ -42,23 +43,41 @@ def fewer(old: Entries, new: Entries) -> bool:
 
 
 def named(path: str, configs: tuple[str, ...]) -> bool:
-    """Tell whether configurations name a file as a map that takes any text, and as nothing else."""
+    """Tell whether configurations name a file as a map that takes any text, and as nothing else.
+
+    Nor by another name, such as a relative one: HAProxy has a map of its own for each.
+    """
     found = False
+    base = posixpath.basename(path)
     for config in configs:
-        if path not in config:
+        if base not in config:
             continue
         for chunk in text.pieces(config):
-            if path not in chunk:
+            if base not in chunk:
                 continue
             section = text.section(chunk)
             for words in (section.head, *section.lines):
                 for word in words:
+                    if base not in word:
+                        continue
+                    if _otherwise(value(word), path):
+                        return False
                     if path not in word:
                         continue
                     if not _as_map(value(word), path):
                         return False
                     found = True
     return found
+
+
+def _otherwise(word: str | None, path: str) -> bool:
+    """Tell whether a word may name a file by another name."""
+    names = re.findall(rf"[\w./+~-]*{re.escape(posixpath.basename(path))}(?![\w.+~-])", word or "")
+    return any(
+        name != path and (not name.startswith("/") or posixpath.normpath(name) == path)
+        for name in names
+        if posixpath.basename(name) == posixpath.basename(path)
+    )
 
 
 def _as_map(word: str | None, path: str) -> bool:

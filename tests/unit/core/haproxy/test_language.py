@@ -344,3 +344,13 @@ backend b
     )
     assert named.paths(("global\n    maxconn 1\n",)) == ()
     assert named.paths(("backend b\n    errorfile\n    errorfile 503\n",)) == ()
+
+
+@pytest.mark.parametrize("other", ["hosts.map", "./hosts.map", "/etc/x/../haproxy/hosts.map"])
+def test_a_map_that_has_two_names_is_two_maps(other: str) -> None:
+    known = "frontend f\n    use_backend %[path,map_str(/etc/haproxy/hosts.map,b)]\n"
+    for same in ("myhosts.map", "sites/hosts.map", "x/../old-hosts.map"):
+        assert maps.named("/etc/haproxy/hosts.map", (known + known.replace("hosts.map", same),))
+    more = known.replace("/etc/haproxy/hosts.map", other)
+    assert not maps.named("/etc/haproxy/hosts.map", (known, more))
+    assert not maps.named("/etc/haproxy/hosts.map", (more,))
