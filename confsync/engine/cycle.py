@@ -128,6 +128,7 @@ class Cycle:
                 outlook=self.outlook,
                 stepper=self.stepper,
                 store=store,
+                scratch=scratch,
                 state=state,
                 target=target,
                 port=runtime,
@@ -313,7 +314,7 @@ class Cycle:
             self.stepper.added_at = None
         self.outlook.record = record
         self.stepper.unproven = None
-        self.stepper.shapes.passed(config, view.configs(self._options.main))
+        self.stepper.passed(config, view.configs(self._options.main))
         if self.upkeep and applier.observed is not None:
             draft.note(*await self.upkeep.auditor.loaded())
         await self._recorder.confirm(draft)

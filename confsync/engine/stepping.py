@@ -6,6 +6,7 @@ structure is new, and afterwards where it is not (engine/shapes.py, engine/upkee
 
 import asyncio
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from confsync import faults
@@ -55,6 +56,8 @@ class Stepper:
         """How often steps were sent that the state must tell of."""
         self.unproven: RenderedConfig | None = None
         """Live, and not checked as it is."""
+        self.proven: RenderedConfig | None = None
+        """The last that was checked as it is, or loaded."""
 
     def seed(self, config: RenderedConfig, view: View, record: Record | None) -> None:
         """Take what HAProxy loaded as passed, once: what is refused later is not trusted again."""
@@ -65,7 +68,12 @@ class Stepper:
             return
         files = tuple(replace(f, text=record.text.get(f.destination, "")) for f in config.files)
         if all(f.text or f.destination != self._main for f in files):
-            self.shapes.passed(replace(config, files=files), view.configs(self._main))
+            self.passed(replace(config, files=files), view.configs(self._main))
+
+    def passed(self, config: RenderedConfig, configs: Collection[str]) -> None:
+        """Remember a set that HAProxy's check has passed."""
+        self.shapes.passed(config, configs)
+        self.proven = config
 
     async def step(
         self,
@@ -142,7 +150,7 @@ class Stepper:
             await applier.checked(
                 self._store, staged, draft, has_live=view.disk.get(self._main) is not None
             )
-            self.shapes.passed(config, configs)
+            self.passed(config, configs)
         with draft.stage(Stage.WRITE):
             await touch(self._store, size, lambda: self._store.promote(staged, quick=True))
         self.unproven = config

@@ -16,8 +16,8 @@ from confsync.domain.running import Leftover, Record
 from confsync.engine.auditing import Auditor, News, Options
 from confsync.engine.outlook import Outlook, View
 from confsync.engine.stepping import Stepper, without
-from confsync.errors import CheckRejected, TargetError, WriteError
-from confsync.ports import ConfigStore, Runtime, StateStore, Target
+from confsync.errors import CheckRejected, CheckUnavailable, TargetError, WriteError
+from confsync.ports import ConfigStore, Runtime, Stager, StateStore, Target
 
 LONGEST = 16.0
 """Seconds, at most, between two tries to delete the same retired servers, which are still in use."""
@@ -34,6 +34,7 @@ class Upkeep:
         outlook: Outlook,
         stepper: Stepper,
         store: ConfigStore,
+        scratch: Stager,
         state: StateStore,
         target: Target,
         port: Runtime,
@@ -44,6 +45,7 @@ class Upkeep:
         self._outlook = outlook
         self._stepper = stepper
         self._store = store
+        self._scratch = scratch
         self._target = target
         self._port = port
         self._clock = clock
@@ -63,7 +65,9 @@ class Upkeep:
     async def prove(self) -> tuple[RenderedConfig | None, CheckRejected | None]:
         """Have HAProxy check the live files after a change that went ahead; changes nothing.
 
-        Returns what was live when it began, and HAProxy's refusal. Raises CheckUnavailable.
+        Returns what was live when it began, and HAProxy's refusal. Raises CheckUnavailable, also where
+        the set before is refused as well by now: a name that is not resolved, a certificate that is
+        gone. That is no reason to give traffic back to servers that are gone.
         """
         unproven = self._stepper.unproven
         if unproven is None:
@@ -71,8 +75,28 @@ class Upkeep:
         try:
             await self._target.check(self._main, None)
         except CheckRejected as error:
+            if await self._refuses_what_it_passed():
+                raise CheckUnavailable(
+                    f"HAProxy refuses what it passed before as well: {error}",
+                    remedy="look for what changed beside the configuration: a host name, a certificate",
+                    detail=error.detail,
+                ) from error
             return unproven, error
         return unproven, None
+
+    async def _refuses_what_it_passed(self) -> bool:
+        passed = self._stepper.proven
+        if passed is None:
+            return False
+        everything = tuple(f.destination for f in passed.files)
+        staged = await asyncio.to_thread(self._scratch.stage, passed, everything)
+        try:
+            await self._target.check(self._main, staged)
+        except CheckRejected:
+            return True
+        finally:
+            await asyncio.to_thread(self._scratch.discard, staged)
+        return False
 
     async def proven(self, config: RenderedConfig) -> bool:
         """End the journal for a set that passed; False when it is no longer the live one."""
@@ -80,7 +104,7 @@ class Upkeep:
             return False
         view = self._outlook.view
         if view is not None:
-            self._stepper.shapes.passed(config, view.configs(self._main))
+            self._stepper.passed(config, view.configs(self._main))
         self._stepper.unproven = None
         if not self._outlook.must:
             await asyncio.to_thread(self._store.settle)

@@ -11,6 +11,7 @@ from confsync.engine import agent as agents
 from confsync.engine import background
 from confsync.engine.holdoff import Pace
 from confsync.errors import CheckUnavailable, ReloadFailed
+from confsync.ports import Staged
 from tests.fakes.socket import Socket
 from tests.fakes.world import MAIN
 from tests.unit.engine.test_agent import Here, reloaded
@@ -117,10 +118,14 @@ async def test_after_a_change_the_record_is_kept_and_the_file_checked(here: Both
 
 
 async def test_a_refusal_after_a_change_is_an_alarm_and_the_change_is_undone(here: Both) -> None:
+    def refuses(staged: Staged | None) -> bool:
+        file = staged.config.get(MAIN) if staged else None
+        return (file.text if file else here.store.disk[MAIN]).count("server ") == 3
+
     async with here.running(retry=(60, 60)):
         here.publish(web=2)
         await here.until(reloaded(2))
-        here.haproxy.refuses = lambda _: True
+        here.haproxy.refuses = refuses
         here.publish(web=3)
         await here.until(applied(3))
         await here.comes(lambda: ("error", "alarm") in here.said.events)

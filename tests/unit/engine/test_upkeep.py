@@ -12,7 +12,7 @@ from confsync.domain.running import Capabilities, Drift
 from confsync.domain.status import CycleReport, Outcome
 from confsync.engine import hands
 from confsync.engine.upkeep import Upkeep
-from confsync.errors import CheckRejected, TargetUnavailable, WriteError
+from confsync.errors import CheckRejected, CheckUnavailable, TargetUnavailable, WriteError
 from tests.fakes.socket import Killed
 from tests.fakes.world import MAIN, catalog
 from tests.unit.engine.test_stepping import World
@@ -96,6 +96,20 @@ async def test_a_refusal_afterwards_undoes_steps_and_file_and_alarms(here: Kept)
     assert here.in_step()
     here.haproxy.refuses = lambda _: False
     assert (await here.swift(catalog(web=5, api=2))).outcome is Outcome.APPLIED
+
+
+async def test_what_is_refused_with_the_set_before_it_is_not_undone(here: Kept) -> None:
+    """A name that is not resolved for a while gives no traffic back to a server that is gone."""
+    await here.swift(catalog(web=2, api=2))
+    serving = here.haproxy.serving()
+    here.haproxy.refuses = lambda _: True
+    with pytest.raises(CheckUnavailable, match="what it passed before as well"):
+        await here.proven()
+    assert here.haproxy.serving() == serving
+    assert here.in_step()
+    assert here.scratch.done == ["stage", "discard"]
+    here.haproxy.refuses = lambda _: False
+    assert await here.proven()
 
 
 async def test_a_refusal_that_cannot_be_undone_at_runtime_is_a_reload(here: Kept) -> None:
