@@ -9,11 +9,12 @@ traffic away: a request always finds a server. planning.py decides what becomes 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from confsync.core import serving
+from confsync.core import additions, serving
+from confsync.core.circumstances import Context
 from confsync.core.haproxy import difference, servers
 from confsync.core.haproxy.proxies import Configuration, Proxy
 from confsync.core.haproxy.servers import Server
-from confsync.core.serving import Context, Work
+from confsync.core.serving import Work
 from confsync.domain.change import (
     AddServer,
     ReplaceMap,
@@ -193,7 +194,7 @@ def _leftover(step: RetireServer, server: Server, now: float) -> Leftover:
         server_id=server.server_id,
         weight=server.weight,
         maxconn=server.maxconn,
-        options=serving.flat(server),
+        options=additions.flat(server),
         state=step.state,
         cause=step.cause,
         delete=step.delete,

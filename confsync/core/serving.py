@@ -3,10 +3,11 @@
 Each rule here was a surprise once; tests/unit/core/test_text_vs_state.py has them one by one.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from confsync.core.haproxy import difference, servers, vocabulary, weighing
+from confsync.core.additions import Additions
+from confsync.core.circumstances import Context
+from confsync.core.haproxy import difference, servers, weighing
 from confsync.core.haproxy.proxies import Proxy
 from confsync.core.haproxy.servers import Server
 from confsync.core.haproxy.weighing import Verdict
@@ -20,17 +21,8 @@ from confsync.domain.change import (
     SetWeight,
     Step,
 )
-from confsync.domain.running import Capabilities, Leftover
 
 MAINTENANCE = "maintenance"
-_MOST_WORDS = 60
-"""HAProxy takes 64 words a command (MAX_CLI_ARGS)."""
-_HAPROXYS_OWN_IDS = 65_535
-
-
-Place = tuple[str, int]
-Cause = Callable[[str, Server], str]
-"""Backend and server -> the registry's word for its absence."""
 
 
 @dataclass(slots=True)
@@ -44,23 +36,6 @@ class Work:
     taken: list[str] = field(default_factory=list)
     """The reasons for what is `taking`."""
     reload: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """What the texts do not say.
-
-    `named`: backend and server -> whether other lines name it, and whether another tracks it.
-    `files`: those that server lines of what runs have loaded. `places`: of all servers of the target.
-    """
-
-    capabilities: Capabilities
-    release: vocabulary.Release
-    leftovers: Mapping[tuple[str, str], Leftover]
-    cause: Cause
-    named: Callable[[str, str], tuple[bool, bool]]
-    files: Callable[[], frozenset[tuple[str, str]]]
-    places: Callable[[], frozenset[Place]]
 
 
 _FOLDED = frozenset({"default-server"})
@@ -118,6 +93,14 @@ class _Servers:
         self._numbered = not new.templates and all(
             server.server_id for server in (*running, *new.servers)
         )
+        self._additions = Additions(
+            backend=self._backend,
+            running=self._running,
+            target=self._target,
+            verdict=self._verdict,
+            context=context,
+            numbered=self._numbered,
+        )
 
     def into(self, work: Work) -> None:
         """Collect what it takes."""
@@ -148,7 +131,7 @@ class _Servers:
     def _add(self, work: Work, server: Server) -> bool:
         what = f"{self._title}: server {server.name}"
         leftover = self._context.leftovers.get((self._backend, server.name))
-        why = self._why_not_add(server, leftover)
+        why = self._additions.why_not(server, leftover)
         if not self._sound:
             if work.reload:
                 return False  # the section's reasons are told
@@ -175,79 +158,6 @@ class _Servers:
         )
         work.reasons.append(f"{what} {'is back' if again else 'added'}")
         return True
-
-    def _why_not_add(self, server: Server, leftover: Leftover | None) -> str:
-        """Say why a server can't be added at runtime ("" when it can)."""
-        if server.odd:
-            return server.odd
-        verdict = self._verdict
-        if verdict.numbers and not self._numbered:
-            return f"{verdict.numbers}, and not all have an `id`"
-        if leftover is not None:
-            return verdict.change or _other_than(leftover, server) or self._backup_again(server)
-        return (
-            verdict.add
-            or self._words(server)
-            or self._identity(server)
-            or self._backup(server)
-            or self._length(server)
-        )
-
-    def _words(self, server: Server) -> str:
-        context = self._context
-        for word, said in server.options:
-            if word == "track" or not vocabulary.addable(
-                word, context.capabilities, context.release
-            ):
-                return f"`{word}` can't be added at runtime"
-            if word in vocabulary.FILES and (word, said) not in context.files():
-                return f"`{word} {said}` is not loaded yet"
-        if server.has("ssl") and server.get("verify") != "none" and not server.has("ca-file"):
-            return "`ssl` needs `verify none` or a `ca-file`"
-        if odd := servers.unsendable(server):
-            return f"`{odd}` can't be said over HAProxy's socket"
-        return ""
-
-    def _identity(self, server: Server) -> str:
-        """Names and numbers are taken even by a server in maintenance (measured)."""
-        if not server.server_id:
-            return ""
-        holders = [s.name for s in self._running.values() if s.server_id == server.server_id]
-        holders += [
-            left.server
-            for (backend, _), left in self._context.leftovers.items()
-            if backend == self._backend and left.server_id == server.server_id
-        ]
-        if holders:
-            return f"its id {server.server_id} is still {holders[0]}'s"
-        if not self._numbered and server.server_id <= _HAPROXYS_OWN_IDS:
-            return f"its id {server.server_id} may be one that HAProxy gave by itself"
-        return ""
-
-    def _backup(self, server: Server) -> str:
-        """A backup server comes last at runtime; without allbackups the first one serves (measured)."""
-        if not server.has("backup") or self._verdict.all_backups:
-            return ""
-        backups = [s.name for s in self._target.values() if s.may_be_backup]
-        kept = [n for n in backups if n in self._running]
-        if backups[: len(kept)] != kept or backups.count(server.name) != 1:
-            return "a backup server can only come last at runtime"
-        return ""
-
-    def _backup_again(self, server: Server) -> str:
-        """A leftover comes back to the place in the order that it had."""
-        backups = [s for s in self._target.values() if s.may_be_backup]
-        if not server.has("backup") or self._verdict.all_backups or len(backups) == 1:
-            return ""
-        return "a backup server can only come last at runtime"
-
-    def _length(self, server: Server) -> str:
-        words = server.words
-        length = len(f"add server {self._backend}/{server.name} [{server.address}]:00000") + 2
-        length += sum(len(word) + 1 for word in words)
-        if len(words) > _MOST_WORDS or length > self._context.capabilities.line:
-            return "its line is longer than HAProxy's socket takes"
-        return ""
 
     def _change(self, work: Work, old: Server, new: Server) -> bool:
         """Bring a server to what it should be; tells whether it will be so, as far as it serves."""
@@ -402,16 +312,3 @@ def _set(work: Work, backend: str, old: Server, new: Server) -> None:
 def _set_state(work: Work, backend: str, new: Server) -> None:
     step = SetState(backend=backend, server=new.name, state=new.state, agent=new.agent)
     (work.giving if new.state is Admin.READY else work.taking).append(step)
-
-
-def _other_than(leftover: Leftover, server: Server) -> str:
-    if leftover.options == flat(server) and leftover.server_id == server.server_id:
-        return ""
-    return "a retired server of that name with other options waits to be deleted"
-
-
-def flat(server: Server) -> tuple[str, ...]:
-    """Give a server's options as a leftover keeps them; no server has those of an odd one."""
-    if server.odd:
-        return ("(not understood)",)
-    return tuple(word for pair in server.options for word in pair if word)

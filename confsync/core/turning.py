@@ -8,10 +8,11 @@ import functools
 from dataclasses import replace
 
 from confsync.core import naming, runtime
+from confsync.core.circumstances import Cause, Context
 from confsync.core.haproxy import difference, maps, proxies, vocabulary
 from confsync.core.haproxy.servers import Server
 from confsync.core.known import Loaded, Surroundings
-from confsync.core.serving import MAINTENANCE, Cause, Context
+from confsync.core.serving import MAINTENANCE
 from confsync.domain.change import Admin, ReplaceMap, RetireServer
 from confsync.domain.loadbalancer import LoadBalancer
 from confsync.domain.rendered import RenderedConfig, digest
