@@ -82,11 +82,13 @@ def summary(report: CycleReport) -> tuple[str, dict[str, object]]:
     Fields that have nothing to tell are left out; `ms` has each stage's milliseconds, and their sum.
     """
     held = [hold.service or "the registry" for hold in report.holds]
+    # Of the few that are told, those that made a reload necessary come first.
+    first = report.reload if report.outcome is Outcome.RELOADED else ()
     fields: dict[str, object] = {
         "why": report.why,
         "services": report.services,
         "servers": report.servers,
-        "done": _few(report.reasons),
+        "done": _few(tuple(dict.fromkeys((*first, *report.reasons)))),
         "paused": report.outcome is Outcome.PAUSED,
         "held": _few(held),
         "problems": len(report.problems),

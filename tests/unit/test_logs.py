@@ -258,3 +258,13 @@ def test_telemetry_writes_the_summary() -> None:
         ' done="a; b; c; and 2 more" problems=1 ms=all:31.3,plan:1.3,apply:30'
     )
     assert second.endswith(' warning another error="x y"')
+
+
+def test_why_it_was_a_reload_is_told_first() -> None:
+    servers = tuple(f"backend b: server {name} added" for name in "abcd")
+    made = CycleReport(
+        outcome=Outcome.RELOADED, reasons=(*servers, "too many"), reload=("a doubt", "too many")
+    )
+    assert logs.summary(made)[1]["done"] == ("a doubt", "too many", servers[0], "and 3 more")
+    waits = CycleReport(outcome=Outcome.APPLIED, reasons=(*servers, "other"), reload=("other",))
+    assert logs.summary(waits)[1]["done"] == (*servers[:3], "and 2 more")
