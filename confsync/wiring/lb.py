@@ -217,7 +217,9 @@ class Parts:
             )
         if before.target != after.target:
             raise SettingsError(["[target]: cannot change while HAProxy runs; start confsync anew"])
-        return replace(loaded, settings=after.model_copy(update=kept))
+        loaded = replace(loaded, settings=after.model_copy(update=kept))
+        self._source = handwritten.still(loaded, self._source)
+        return loaded
 
     def _named(self, text: str) -> str:
         """Name the file that somebody wrote, not its copy: the lines have the same numbers."""
