@@ -139,13 +139,14 @@ def _unpause(pair: Pair, host: Host) -> None:
 
 
 def _plug(pair: Pair, host: Host) -> None:
-    """Plug the cable in, and wait until ucarp hears again: it sleeps for some ten seconds first."""
+    """Plug the cable in, and wait until ucarp hears again: one that slept is begun anew."""
     pair.up(host)
     wait_until(lambda: not _asleep(host), f"an awake ucarp on {host.letter}", timeout=30)
 
 
 def _asleep(host: Host) -> bool:
-    found = [host.lb.exec("cat", f"/proc/{pid}/wchan") for pid in host.pids(r"^\S*ucarp ")]
+    pids = host.pids(r"^\S*ucarp ")
+    found = [host.lb.exec("cat", f"/proc/{pid}/wchan", check=False) for pid in pids]
     return any("nanosleep" in each for each in found)
 
 
