@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks import provenance, timeline
 from benchmarks.report import Section, Table, Target, save
@@ -31,6 +32,7 @@ RESULTS = Path(__file__).with_name("results")
 PICTURE = provenance.ROOT / "docs" / "failover.svg"
 QUICK = {"a": {"ADVSKEW": "26"}, "b": {"ADVSKEW": "128"}}
 NOTHING = "nothing happens"
+IMAGE = "The image"
 EVENTS_TOLD = """\
 Two hosts (network namespaces) on a bridge, a new connection every 10 ms, each with 0.4 s to be
 answered. *Gap*: the longest time between the starts of two answered requests in a row; *both*: for how
@@ -129,9 +131,8 @@ def _answers(pair: LbPair, host: Host) -> bool:
     return get(pair.vip, 80) == (200, host.letter)
 
 
-def events(way: str, rounds: int, image: str, folder: Path) -> Section:
-    """Measure each event of one way, `rounds` times; the events take turns."""
-    section = Section(title=way)
+def events(way: str, rounds: int, image: str, folder: Path) -> dict[str, Any]:
+    """Measure each event of one way, `rounds` times; the events take turns. Returns the figures."""
     chosen = WAYS[way]
     costs: dict[str, list[Cost]] = defaultdict(list)
     timelines: dict[str, list[list[list[float | str]]]] = defaultdict(list)
@@ -145,6 +146,22 @@ def events(way: str, rounds: int, image: str, folder: Path) -> Section:
                 costs[name].append(cost)
                 if long:
                     timelines[name].append(timeline)
+    raw: dict[str, Any] = {"measured": provenance.now(), "load": os.getloadavg()[0]}
+    raw |= {name: [[c.gap, c.failed, c.both] for c in found] for name, found in costs.items()}
+    for name in (STOP, CRASH):
+        drawn = timelines[name]
+        gaps = [each.gap for each in costs[name]][: len(drawn)]
+        raw[f"timeline: {name}"] = drawn[gaps.index(statistics.median_low(gaps))]
+    return raw
+
+
+def told(way: str, raw: dict[str, Any]) -> Section:
+    """Make a section of the figures."""
+    section = Section(title=way, raw=raw)
+    costs = {
+        name: [Cost(gap=gap, failed=failed, both=both) for gap, failed, both in raw[name]]
+        for name in (NOTHING, *EVENTS)
+    }
     rows = []
     for name, found in costs.items():
         gaps = [each.gap for each in found]
@@ -159,13 +176,10 @@ def events(way: str, rounds: int, image: str, folder: Path) -> Section:
                 str(len(found)),
             ]
         )
-        section.raw[name] = [[each.gap, each.failed, each.both] for each in found]
     heads = ["event", "gap ms: median", "worst", "failed: median", "worst", "both s: worst", "n"]
+    if "measured" in raw:
+        section.parts.append(f"Measured {raw['measured']}, at a load of {raw['load']:.1f}.")
     section.parts.append(Table(heads=heads, rows=rows))
-    for name in (STOP, CRASH):
-        drawn = timelines[name]
-        gaps = [each.gap for each in costs[name]][: len(drawn)]
-        section.raw[f"timeline: {name}"] = drawn[gaps.index(statistics.median_low(gaps))]
     _promise(section, way, costs)
     return section
 
@@ -182,9 +196,8 @@ def _promise(section: Section, way: str, costs: Mapping[str, Sequence[Cost]]) ->
         )
 
 
-def weight(rounds: int, image: str, base: str, folder: Path) -> Section:
+def weight(rounds: int, image: str, base: str, folder: Path) -> dict[str, Any]:
     """Measure the start, the image and the memory at rest."""
-    section = Section(title="The image")
     sizes = [int(docker("image", "inspect", "-f", "{{.Size}}", name)) for name in (image, base)]
     starts = []
     memory: dict[str, float] = {}
@@ -200,21 +213,22 @@ def weight(rounds: int, image: str, base: str, folder: Path) -> Section:
                 time.sleep(2)
                 memory = _memory(pair.a)
             pair.a.lb.kill()
+    return {"sizes": sizes, "starts": starts, "memory": memory}
+
+
+def weighed(raw: dict[str, Any]) -> Section:
+    """Make a section of these figures."""
+    section = Section(title=IMAGE, raw=raw)
+    middle = statistics.median(raw["starts"])
     rows = [
-        ["image, MB", f"{sizes[0] / 1e6:.0f}"],
-        ["of that its base, MB", f"{sizes[1] / 1e6:.0f}"],
-        ["`docker start` to the first answer, s: median", f"{statistics.median(starts):.2f}"],
-        ["worst", f"{max(starts):.2f}"],
-        *([f"memory at rest, MB: {name}", f"{size:.0f}"] for name, size in memory.items()),
+        ["image, MB", f"{raw['sizes'][0] / 1e6:.0f}"],
+        ["of that its base, MB", f"{raw['sizes'][1] / 1e6:.0f}"],
+        ["`docker start` to the first answer, s: median", f"{middle:.2f}"],
+        ["worst", f"{max(raw['starts']):.2f}"],
+        *([f"memory at rest, MB: {name}", f"{size:.0f}"] for name, size in raw["memory"].items()),
     ]
-    section.parts += [
-        WEIGHT,
-        Table(heads=["", ""], rows=rows),
-    ]
-    section.raw = {"sizes": sizes, "starts": starts, "memory": memory}
-    section.targets.append(
-        Target(what="start to serving, s", limit=1.5, found=statistics.median(starts))
-    )
+    section.parts += [WEIGHT, Table(heads=["", ""], rows=rows)]
+    section.targets.append(Target(what="start to serving, s", limit=1.5, found=middle))
     return section
 
 
@@ -231,7 +245,9 @@ def _memory(host: Host) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.failover", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round, to see that all works")
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument(
+        "--again", nargs="+", choices=list(WAYS), default=[], help="measure only these anew"
+    )
     parser.add_argument("--plot", action="store_true", help="only draw the committed figures anew")
     parser.add_argument("--results", type=Path, help="the folder for the page")
     options = parser.parse_args()
@@ -239,20 +255,24 @@ def main() -> int:
         timeline.draw(json.loads((RESULTS / "failover.json").read_text()), PICTURE)
         return 0
     load, begin = os.getloadavg(), time.monotonic()
+    before = json.loads((RESULTS / "failover.json").read_text()) if options.again else {}
     # By its id: the tag may move on while this runs.
-    image, sections = docker("image", "inspect", "-f", "{{.Id}}", balancer()), []
+    image = docker("image", "inspect", "-f", "{{.Id}}", balancer())
+    base = docker("image", "inspect", "-f", "{{.Id}}", "confsync-testbed/debian-13")
+    raw: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="csf-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        for number, way in enumerate(options.ways):
+        for number, way in enumerate(WAYS):
+            if before and way not in options.again:
+                raw[way] = before[way]
+                continue
             print(f"measuring: {way}", file=sys.stderr, flush=True)
-            rounds = 1 if options.quick else 10
-            sections.append(events(way, rounds, image, folder / str(number)))
-        base = docker("image", "inspect", "-f", "{{.Id}}", "confsync-testbed/debian-13")
-        sections.append(weight(2 if options.quick else 10, image, base, folder / "weight"))
-    sections[0].parts[:0] = [
-        EVENTS_TOLD,
-    ]
+            raw[way] = events(way, 1 if options.quick else 10, image, folder / str(number))
+        rounds = 2 if options.quick else 10
+        raw[IMAGE] = weight(rounds, image, base, folder / "weight")
+    sections = [*(told(way, raw[way]) for way in WAYS), weighed(raw[IMAGE])]
+    sections[0].parts[:0] = [EVENTS_TOLD]
     about = {
         "date": provenance.now(),
         "commit": provenance.commit("confsync", "deploy/image"),
@@ -261,12 +281,11 @@ def main() -> int:
         "load average at the start, at the end": f"{load[0]:.1f}, {os.getloadavg()[0]:.1f}",
         "measured in": f"{time.monotonic() - begin:.0f} s",
     }
-    whole = options.ways == list(WAYS) and not options.quick
-    if results := options.results or (RESULTS if whole else None):
+    if results := options.results or (None if options.quick else RESULTS):
         written = save(sections, about, results, "failover")
         print(f"written: {written}", file=sys.stderr)
         print(written.read_text())
-        if whole and results == RESULTS:
+        if results == RESULTS:
             timeline.draw(json.loads(written.with_suffix(".json").read_text()), PICTURE)
     else:
         print("\n\n".join(section.text() for section in sections))

@@ -280,7 +280,7 @@ class CertificateFiles(Protocol):
         """Make a copy, or do nothing where `path` is none. Raises WriteError."""
 
     def drop(self, path: str) -> None:
-        """Remove a copy, or do nothing where `path` is none."""
+        """Remove a copy, or do nothing where `path` is none. Raises WriteError."""
 
 
 class ServedCertificates(Protocol):

@@ -217,8 +217,9 @@ class Failover:
         return True
 
     def _announce(self) -> None:
-        # Not after the goodbye: it would call traffic back from the host that took over.
-        if self._state.held and not self._state.parting:
+        # Not after the goodbye, nor when the lease may have ended: it would call traffic back from the
+        # host that took over.
+        if self._state.held and not self._state.parting and not self._late():
             self._addresses.announce()
 
     def _again(self) -> None:

@@ -39,15 +39,20 @@ class Hooks(Generic[Agent]):
 
 async def supervise(first: Agent, hooks: Hooks[Agent], telemetry: Telemetry) -> None:
     """Run until TERM or INT; HUP reads the settings anew."""
+    await signalled(lambda ends, hangup: follow(first, hooks, telemetry, ends=ends, hangup=hangup))
+
+
+async def signalled(work: Callable[[asyncio.Event, asyncio.Event], Awaitable[None]]) -> None:
+    """Run something that TERM and INT end, and HUP has read everything anew."""
     ends, hangup = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ends.set)
-    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    numbers = {signal.SIGTERM: ends, signal.SIGINT: ends, signal.SIGHUP: hangup}
+    for number, event in numbers.items():
+        loop.add_signal_handler(number, event.set)
     try:
-        await follow(first, hooks, telemetry, ends=ends, hangup=hangup)
+        await work(ends, hangup)
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 

@@ -13,6 +13,7 @@ from confsync.core.haproxy import served
 from confsync.domain.rendered import Language
 from confsync.errors import SettingsError
 from confsync.settings.load import Loaded
+from confsync.settings.model import Settings
 
 MODE = 0o600
 """It may hold passwords, and only HAProxy's master reads the copy."""
@@ -25,12 +26,18 @@ def path(loaded: Loaded) -> str:
         return ""
     there = os.path.isfile(settings.lb.config)  # noqa: PTH113
     if loaded.discovers:
-        # Without any template the built-in set makes it.
-        made = any(t.destination == settings.target.config for t in settings.templates)
-        return "" if made or not there else settings.lb.config
+        return settings.lb.config if there and not _made(settings) else ""
     if not there:
-        raise SettingsError([_missing(settings.lb.config, loaded.directory)])
+        raise SettingsError([_missing(loaded)])
     return settings.lb.config
+
+
+def still(loaded: Loaded, served: str) -> str:
+    """Name it as `path` does; what was `served` before must be there, or made from templates now."""
+    found = path(loaded)
+    if served and not found and not _made(loaded.settings):
+        raise SettingsError([_missing(loaded)])
+    return found
 
 
 def remarks(loaded: Loaded) -> tuple[str, ...]:
@@ -73,13 +80,22 @@ def make_room(loaded: Loaded) -> None:
             Path(each).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
 
 
-def _missing(config: str, directory: str) -> str:
+def _made(settings: Settings) -> bool:
+    """Tell whether templates make HAProxy's main file; without any the built-in set does."""
+    return any(t.destination == settings.target.config for t in settings.templates)
+
+
+def _missing(loaded: Loaded) -> str:
+    config = loaded.settings.lb.config
     if os.path.isdir(config):  # noqa: PTH112
         return (
             f"{config}: is a folder, not a configuration; where a file that is to be mounted does not "
             "exist, Docker makes a folder of its name: write the file first"
         )
+    if loaded.file:
+        return f"{config}: no such file, and no template makes HAProxy's main file; put it back"
+    settings = os.path.join(loaded.directory, "confsync.toml")  # noqa: PTH118
     return (
-        f"{config}: no such file, and no {os.path.join(directory, 'confsync.toml')} either; "  # noqa: PTH118
+        f"{config}: no such file, and no {settings} either; "
         "mount HAProxy's configuration, or settings for discovery"
     )

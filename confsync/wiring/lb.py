@@ -1,13 +1,8 @@
 """`confsync lb` put together: the agent, HAProxy, the web server, certificates, the shared address."""
 
-import asyncio
-import contextlib
 import functools
 import logging
-import signal
-import socket
-import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +19,10 @@ from confsync.engine.children import Kept, Pauses
 from confsync.engine.components import Failover
 from confsync.engine.tending import Heard, Tended
 from confsync.engine.webserver import WebServer
-from confsync.errors import ConfsyncError, Locked, SettingsError, WriteError
+from confsync.errors import ConfsyncError, SettingsError
 from confsync.settings.load import Loaded
 from confsync.settings.model import Settings, SocketTarget
-from confsync.wiring import handwritten, nginx, tls
+from confsync.wiring import handwritten, nginx, readying, tls
 from confsync.wiring.running import Running, Telemetry, plain
 
 _log = logging.getLogger("confsync")
@@ -217,7 +212,9 @@ class Parts:
             )
         if before.target != after.target:
             raise SettingsError(["[target]: cannot change while HAProxy runs; start confsync anew"])
-        return replace(loaded, settings=after.model_copy(update=kept))
+        loaded = replace(loaded, settings=after.model_copy(update=kept))
+        self._source = handwritten.still(loaded, self._source)
+        return loaded
 
     def _named(self, text: str) -> str:
         """Name the file that somebody wrote, not its copy: the lines have the same numbers."""
@@ -278,56 +275,5 @@ async def run(
     """Run the load balancer until TERM or INT. Raises what keeps it from starting: ConfsyncError."""
     logs.configure(level=loaded.settings.log.level, form=loaded.settings.log.format)
     parts = Parts(loaded, password=password, reload=reload, environ=environ)
-    _directories(loaded.settings)
-    for path in (loaded.settings.target.master_socket, loaded.settings.target.stats_socket):
-        _alone(path)
-    await signalled(parts.balancer.run)
-
-
-async def signalled(work: Callable[[asyncio.Event, asyncio.Event], Awaitable[None]]) -> None:
-    """Run something that TERM and INT end, and HUP has read everything anew."""
-    ends, hangup = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    numbers = {signal.SIGTERM: ends, signal.SIGINT: ends, signal.SIGHUP: hangup}
-    for number, event in numbers.items():
-        loop.add_signal_handler(number, event.set)
-    try:
-        await work(ends, hangup)
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
-
-
-def _directories(settings: Settings) -> None:
-    """Make the folders that a start needs. Raises WriteError."""
-    # The state has earlier configurations, with their passwords, and the key that was made.
-    for path, mode in ((settings.lb.directory, 0o755), (settings.state.directory, 0o700)):
-        try:
-            Path(path).mkdir(mode=mode, parents=True, exist_ok=True)
-        except OSError as error:
-            raise WriteError(
-                f"cannot make {path}: {error.strerror}",
-                remedy="set lb.directory and state.directory to folders that this user may write to",
-            ) from error
-
-
-def _alone(path: str) -> None:
-    """Remove a socket that a HAProxy of before has left: who meets it waits for a reload's end.
-
-    Raises Locked when somebody listens there.
-    """
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(1)
-        try:
-            sock.connect(path)
-        except ConnectionRefusedError:
-            with contextlib.suppress(OSError):
-                Path(path).unlink()
-            return
-        except OSError:
-            return  # there is none, or HAProxy will tell
-        peer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4)
-    raise Locked(
-        f"a HAProxy listens on {path} already (pid {int.from_bytes(peer, sys.byteorder)})",
-        remedy="end it, and whoever started it, or set lb.directory to another folder",
-    )
+    readying.ready(loaded.settings)
+    await supervisor.signalled(parts.balancer.run)

@@ -138,6 +138,18 @@ def _unpause(pair: Pair, host: Host) -> None:
     docker("unpause", host.lb.name)
 
 
+def _plug(pair: Pair, host: Host) -> None:
+    """Plug the cable in, and wait until ucarp hears again: one that slept is begun anew."""
+    pair.up(host)
+    wait_until(lambda: not _asleep(host), f"an awake ucarp on {host.letter}", timeout=30)
+
+
+def _asleep(host: Host) -> bool:
+    pids = host.pids(r"^\S*ucarp ")
+    found = [host.lb.exec("cat", f"/proc/{pid}/wchan", check=False) for pid in pids]
+    return any("nanosleep" in each for each in found)
+
+
 def haproxy(host: Host) -> list[int]:
     """List HAProxy's processes, the master first."""
     return wait_until(lambda: _two(host), "HAProxy's master and worker")
@@ -163,7 +175,7 @@ EVENTS = {
     ),
     "cable pulled": Event(
         hurt=lambda pair, host: pair.down(host),
-        mend=lambda pair, host: pair.up(host),
+        mend=_plug,
         split=True,
     ),
 }

@@ -218,7 +218,10 @@ def test_changes_under_load_cost_no_request(
     with (
         load(host_header="web") as web,
         load(host_header="pages", keepalive=2, close=2, streams=0) as pages,
-        Polling(site.address, 443, tls=True, host="pages", seconds=600) as secure,
+        # As patient as the others: what is lost counts here, not what is slow.
+        Polling(
+            site.address, 443, tls=True, host="pages", interval=0.02, timeout=10, seconds=600
+        ) as secure,
     ):
         web.wait_ok(20)
         pages.wait_ok(20)
@@ -244,7 +247,8 @@ def test_a_renewed_certificate_needs_no_reload_and_a_bad_one_is_refused(site: Si
     write(site.home / "certs" / "web.pem", "no certificate\n")
     site.lb.wait_log(lambda line: "web.pem" in str(line) and line["level"] != "info", mark)
     assert served(site.address, "web.example.org") == der(fresh)
-    assert site.processes("haproxy -") == before
+    # None is new; one of an earlier reload may have ended.
+    assert set(site.processes("haproxy -")) <= set(before)
     install(fresh, site.home, "web")
 
 

@@ -66,8 +66,11 @@ class Polls:
         return max((b - a for a, b in itertools.pairwise(starts)), default=float("inf"))
 
     def takeover(self, server: str) -> float:
-        """Say when the first request began that this server answered."""
-        return next(poll.start for poll in self.all if poll.server == server)
+        """Say when this server first answered.
+
+        Not when that request began: a SYN that got lost while nobody had the address may be older.
+        """
+        return min(poll.end for poll in self.all if poll.server == server)
 
 
 class Polling:

@@ -124,11 +124,18 @@ class Folders:
             ) from error
 
     def drop(self, path: str) -> None:
-        """Remove a copy; a file that is no copy is left alone."""
+        """Remove a copy; a file that is no copy is left alone. Raises WriteError."""
         place = Path(path)
-        if place.parent == self.copies:
+        if place.parent != self.copies:
+            return
+        try:
             for ending in ("", *_BESIDE):
                 place.with_name(place.name + ending).unlink(missing_ok=True)
+        except OSError as error:
+            raise WriteError(
+                f"cannot remove {place}: {error.strerror}",
+                remedy="see that the folder can be written",
+            ) from error
 
 
 def _keys(origin: str) -> tuple[str, ...]:

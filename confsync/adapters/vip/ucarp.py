@@ -61,6 +61,14 @@ class Options:
     """The library to preload; empty: none."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """What a device says of its carrier: how often it came and went, and whether it is there."""
+
+    changes: int = 0
+    up: bool = False
+
+
 class Ucarp:
     """Runs ucarp. `place` tells device and own address; `say` gets its lines: level, text."""
 
@@ -77,6 +85,9 @@ class Ucarp:
         self._lock = asyncio.Lock()
         self._run: guarded.Guarded | None = None
         self._gate = -1
+        self._master = False
+        self._link = Link()
+        self._asleep = False
 
     @property
     def farewell(self) -> float:
@@ -97,6 +108,7 @@ class Ucarp:
         def hear(line: str) -> None:
             word = heard(line)
             if word is not None:
+                self._master = word is not Word.BACKUP
                 tell(word)
             level, text = worded(line)
             # Some of it comes with each advert.
@@ -119,19 +131,33 @@ class Ucarp:
                 device, source = self._place()
                 argv = arguments(guarded.binary("ucarp"), options, device, source, password, script)
                 preload = {"LD_PRELOAD": options.immediate} if options.immediate else {}
-                self._last = ""
+                self._last, self._master, self._asleep = "", False, False
+                self._link = link(device)
                 self._run = guarded.Guarded(options.lease)
-                return await self._run.run(
+                ended = await self._run.run(
                     argv,
                     variables=guarded.environment(**preload),
                     tell=hear,
                     keep=(password, script, opened),
                 )
+                return f"{device}: the link was down: begun anew" if self._asleep else ended
 
     def beat(self) -> None:
-        """Keep it running."""
-        if self._run is not None:
-            self._run.beat()
+        """Keep it running, unless it sleeps.
+
+        Once it has seen no carrier it looks again after ten seconds only, and hears nobody meanwhile:
+        no goodbye, and no silence of a host that died.
+        """
+        if self._run is None:
+            return
+        self._run.beat()
+        now = link(self._place()[0])
+        if now.up and now.changes != self._link.changes:
+            self._link = now
+            # As the master it has not noticed: it would be the other one's now.
+            if not self._master:
+                self._asleep = True
+                self._run.kill()
 
     def taken(self) -> None:
         """Let it go on to announce and advertise."""
@@ -258,6 +284,16 @@ def worded(line: str) -> tuple[str, str]:
     if _NOISE.search(text):
         return "debug", ""
     return {"[ERROR] ": "error", "[WARNING] ": "warning"}.get(mark or "", "info"), text
+
+
+def link(device: str) -> Link:
+    """Ask for a device's carrier; where nobody tells it is as if it never changed."""
+    folder = Path("/sys/class/net") / device
+    try:
+        changes = int((folder / "carrier_changes").read_text())
+        return Link(changes=changes, up=(folder / "carrier").read_text().strip() == "1")
+    except (OSError, ValueError):  # EINVAL: it has been set down
+        return Link()
 
 
 def library(*, wanted: bool) -> str:

@@ -104,6 +104,12 @@ def test_a_written_file_may_have_maps_that_are_made(lb: Balancer, port: int) -> 
     services(lb, 1)
     lb.up()
     assert get(port) == "test"
+    mark = lb.mark()
+    lb.config.unlink()
+    lb.again()
+    refused = lb.event("settings refused, the old ones stay", since=mark)
+    assert "no template makes HAProxy's main file; put it back" in str(refused)
+    assert (get(port), lb.stop()) == ("test", 0)
 
 
 class TestNginx:

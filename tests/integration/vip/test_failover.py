@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.vip.conftest import MORE6, PASSWORD, VIP, Pair
+from tests.integration.vip.conftest import MORE6, PASSWORD, SETTINGS, VIP, Pair
 from tests.support.namespaces import Host, Runner
 from tests.support.polling import Polling
 from tests.support.process import wait_until
@@ -159,6 +159,20 @@ def test_who_loses_its_cable_gives_up(pair: Pair) -> None:
     pair.net.down(pair.a)
     pair.only(pair.b)
     assert first.standing()["role"] in {"waits", "off"}
+
+
+def test_a_cable_that_is_back_is_listened_to_at_once(pair: Pair) -> None:
+    """ucarp sleeps for ten seconds once it has seen no carrier, and would hear no goodbye."""
+    pair.settings = SETTINGS["ucarp"]
+    first, second = pair.both()
+    (before,) = pair.b.pids("ucarp --")
+    pair.net.down(pair.b)
+    pair.net.up(pair.b)
+    wait_until(lambda: set(pair.b.pids("ucarp --")) - {before}, "another ucarp")
+    assert "the link was down" in second.text
+    assert pair.one() is pair.a
+    first.tell("leave")
+    pair.only(pair.b)
 
 
 def test_neighbours_learn_every_address_anew(pair: Pair) -> None:

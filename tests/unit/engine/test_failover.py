@@ -189,6 +189,18 @@ async def test_after_a_stall_nothing_is_renewed() -> None:
         assert any("held up" in each for each in world.events)
 
 
+async def test_after_a_stall_nothing_is_announced() -> None:
+    """It would call the traffic to a host whose kernel has dropped the address."""
+    world = World()
+    async with world.running():
+        await world.win()
+        world.now += 2 * LEASE
+        world.done.clear()
+        world.says(Word.CONTESTED)
+        await world.until(lambda: "run" in world.done)
+        assert "announce" not in world.done
+
+
 async def test_an_answer_of_long_ago_is_none() -> None:
     """Who asks HAProxy has stopped asking: nobody knows whether it still serves."""
     world = World(stale=LEASE / 2)

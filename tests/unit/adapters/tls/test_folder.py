@@ -97,3 +97,9 @@ def test_a_folder_that_cannot_be_made_is_told(folders: Folders) -> None:
     folders.copies.parent.write_text("a file")
     with pytest.raises(WriteError, match="cannot write"):
         folders.put(folders.copy_of("a.pem"), BUNDLE)
+
+
+def test_a_copy_that_cannot_be_removed_is_one_clear_error(folders: Folders) -> None:
+    (folders.copies / "a.pem").mkdir(parents=True)
+    with pytest.raises(WriteError, match="cannot remove"):
+        folders.drop(str(folders.copies / "a.pem"))
