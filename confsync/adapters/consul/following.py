@@ -130,8 +130,11 @@ class Follower:
                 fell = cursor.answered(answer.index)
                 moved = answer.index != before or not answer.index
                 take(News(value=value, moved=moved, fell=fell))
-                for _ in range(LATER):
-                    await asyncio.sleep(0)
+                if path != SERVICES:
+                    # The listing keeps its connection: where the registry allows no more of them,
+                    # those whom it brought would have it, and nothing that goes would be heard of.
+                    for _ in range(LATER):
+                        await asyncio.sleep(0)
                 pause = pace.pause() if answer.index else POLL
                 if pause:
                     await self._pause(pause)

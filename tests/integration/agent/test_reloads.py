@@ -1,8 +1,11 @@
 """Reloads driven by real Consul changes lose nothing: exact counts, on every version."""
 
+import json
+
 import pytest
 
 from confsync.adapters.files.templates import TemplateFiles, TemplateOptions
+from confsync.core.builtin import BUILTIN_VARS
 from tests.conftest import Soak
 from tests.integration.agent.conftest import RELOADS, Site
 from tests.support import machine
@@ -49,11 +52,16 @@ def test_control_the_same_load_counts_failures_without_the_option(
     assert text.count("option idle-close-on-response") == 1
     builtin.write_text(text.replace("option idle-close-on-response", ""))
     etc = site.haproxy.etc
-    variables = (
-        f'bind = "127.0.0.1:{site.port}"\ndomain = ""\nlog = ""\n'
-        f'stats_bind = "127.0.0.1:{machine.free_port()}"\n'
-        'stats_user = ""\nstats_password = ""\nhard_stop_after = "10m"\nuser = ""\ngroup = ""\n'
-        'chroot = ""\n'
+    own = {
+        "bind": f"127.0.0.1:{site.port}",
+        "log": "",
+        "stats_bind": f"127.0.0.1:{machine.free_port()}",
+    }
+    # A JSON value is a TOML value, but for null.
+    everything = {**BUILTIN_VARS, **own}
+    variables = "".join(
+        f"{name} = {json.dumps('' if value is None else value)}\n"
+        for name, value in everything.items()
     )
     site.agent = site.agent_with(
         template=f'[[template]]\nsource = "{builtin}"\ndestination = "{etc}/haproxy.cfg"\n'
