@@ -78,13 +78,13 @@ class Haproxy:
             self.wait_ready()
 
     def wait_ready(self, *, timeout: float = 20.0) -> None:
-        """Wait until the master answers and shows a worker."""
+        """Wait until a worker answers through the master (3.2 lists one that still reads its files)."""
 
         def ready() -> bool:
             if not self.running:
                 raise RuntimeError(f"haproxy {self.version} ended at once:\n{self.logs()[-2000:]}")
             with contextlib.suppress(OSError):
-                return bool(self.workers())
+                return bool(self.workers()) and "\nPid: " in self.master("@1 show info")
             return False
 
         wait_until(ready, f"haproxy {self.version}'s worker", timeout=timeout)
