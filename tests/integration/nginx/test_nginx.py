@@ -74,7 +74,8 @@ class Site:
         return text
 
     def workers(self) -> set[str]:
-        pid = (self.run / "nginx.pid").read_text().strip()
+        # A reload writes the file anew: for a moment it is empty.
+        pid = wait_until(lambda: (self.run / "nginx.pid").read_text().strip(), "nginx's pid")
         return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 
