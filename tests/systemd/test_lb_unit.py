@@ -150,3 +150,5 @@ def test_wrong_settings_show_as_failed(pair: Pair) -> None:
     assert host.sh("systemctl show confsync-lb -p ExecMainStatus --value").out == "78\n"
     assert "ADVBASE" in host.journal("confsync-lb")
     assert pair.holders() == [holder]
+    host.sh("sed -i '/^ADVBASE=often$/d' /etc/default/confsync-lb; systemctl start confsync-lb")
+    wait_until(functools.partial(pair.ready, name), f"{name} at work", timeout=40)
