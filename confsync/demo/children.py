@@ -169,7 +169,7 @@ async def _end(process: asyncio.subprocess.Process, grace: float) -> None:
         return
     if grace:
         with contextlib.suppress(ProcessLookupError):
-            # Its own `terminate` would first look whether it has ended, and so take that news from asyncio,
+            # `terminate` would look first whether it has ended, and so take that news from asyncio,
             # which then warns of an unknown child.
             os.kill(process.pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
