@@ -26,16 +26,7 @@ async def run(
     It has its own process group, which is ended when the time (seconds) is over or the caller is
     cancelled. Raises OSError when it cannot be started, TimeoutError.
     """
-    child = subprocess.Popen(  # noqa: ASYNC220 - a vfork: 0.3 ms
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environment,
-        cwd=directory or None,
-        process_group=0,
-        bufsize=0,
-    )
+    child = begun(argv, environment=environment, directory=directory)
     assert child.stdout is not None
     finished = False
     with child.stdout as pipe:
@@ -51,6 +42,30 @@ async def run(
                     os.killpg(child.pid, signal.SIGKILL)
                 await asyncio.to_thread(child.wait)
     return child.returncode, said.decode("utf-8", "replace")
+
+
+def begun(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None,
+    directory: str,
+    keep: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a program that leads a group and writes all into one pipe; a vfork takes 0.3 ms.
+
+    `keep`: descriptors that it has too, with the same numbers. Raises OSError.
+    """
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        cwd=directory or None,
+        process_group=0,
+        pass_fds=keep,
+        bufsize=0,
+    )
 
 
 async def _read(fd: int) -> bytes:

@@ -105,17 +105,7 @@ async def start(
     `keep`: descriptors that it has too, with the same numbers.
     """
     try:
-        process = subprocess.Popen(  # noqa: ASYNC220 - a vfork: 0.3 ms
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd=directory or None,
-            process_group=0,
-            pass_fds=keep,
-            bufsize=0,
-        )
+        process = child.begun(argv, environment=environment, directory=directory, keep=keep)
     except OSError as error:
         raise errors.TargetUnavailable(
             f"cannot start {argv[0]}: {error.strerror or error}",
