@@ -20,6 +20,7 @@ T = TypeVar("T")
 _ALWAYS = frozenset(threading.enumerate())
 _POOL = "asyncio_"  # threads of a loop's executor are there when they have nothing to do, too
 _REAL = (time.monotonic, time.time)
+_LOOK = 0.005  # seconds between looks whether threads still work
 _ROUND = 1e-6  # seconds a round of the loop takes: who waits for a moment gets past it at last
 
 
@@ -40,14 +41,21 @@ class _Selector(selectors.DefaultSelector):
         """Jobs that are with the executor."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None or (timeout > 0 and (self.away or _others_work())):
-            found = super().select(timeout)
-        else:
-            found = super().select(0)
+        found = super().select(None) if timeout is None else self._select(timeout)
         self.now += _ROUND
         if not found and timeout:
             self.now += timeout
         return found
+
+    def _select(self, timeout: float) -> list[tuple[selectors.SelectorKey, int]]:
+        """What is ready: at once, or for real until no other works (the end of a thread is silent)."""
+        until = _REAL[0]() + timeout
+        while True:
+            busy = self.away or _others_work()
+            rest = until - _REAL[0]()
+            found = super().select(max(0.0, min(rest, _LOOK)) if busy else 0)
+            if found or not busy or rest <= 0:
+                return found
 
 
 class Loop(asyncio.SelectorEventLoop):

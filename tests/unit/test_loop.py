@@ -51,6 +51,12 @@ async def test_no_wait_is_over_before_a_thread_of_ones_own() -> None:
         assert await told == "done"
 
 
+async def test_a_thread_that_ends_without_a_word_holds_nobody_up() -> None:
+    threading.Thread(target=time.sleep, args=(0.05,)).start()
+    async with asyncio.timeout(2 * DAY):
+        await asyncio.sleep(DAY)
+
+
 async def test_a_moment_passes_though_others_work() -> None:
     """The loop calls what is due within its resolution: the clock must get there as well."""
     over = asyncio.Event()
