@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 PREPARE = Path(__file__).with_name("prepare")
@@ -160,11 +161,31 @@ def namespaces() -> None:
     subprocess.run(["ip", "netns", "delete", name], check=True)
 
 
-# Each call goes on where the last ended: a port stays free until its owner binds it, and a second
-# call meanwhile must not give it out again.
-_candidates = itertools.cycle(range(10000, 30000))
-for _ in range(os.getpid() * 37 % 20000):
-    next(_candidates)
+_FIRST, _BLOCK, _BLOCKS = 10000, 100, 200
+_taken: list[socket.socket] = []
+
+
+def _candidates() -> Iterator[int]:
+    """Give ports that no other process which runs tests is given, each once before any comes again.
+
+    A port stays free until its owner binds it, which a container may do much later: blocks of them
+    are taken by the name of a socket, which the kernel frees with the process.
+    """
+    mine: list[int] = []
+    for block in range(_FIRST, _FIRST + _BLOCK * _BLOCKS, _BLOCK):
+        mark = socket.socket(socket.AF_UNIX)
+        try:
+            mark.bind(f"\0confsync-tests-ports-{block}")
+        except OSError:
+            mark.close()
+            continue
+        _taken.append(mark)
+        mine += range(block, block + _BLOCK)
+        yield from range(block, block + _BLOCK)
+    yield from itertools.cycle(mine)
+
+
+_ports = _candidates()
 
 
 def free_ports(count: int) -> list[int]:
@@ -174,7 +195,7 @@ def free_ports(count: int) -> list[int]:
     running meanwhile takes one between the choice here and the bind of its owner.
     """
     ports: list[int] = []
-    for port in itertools.islice(_candidates, 20000):
+    for port in itertools.islice(_ports, _BLOCK * _BLOCKS):
         with socket.socket() as sock:
             try:
                 sock.bind(("127.0.0.1", port))
