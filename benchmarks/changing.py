@@ -1,4 +1,4 @@
-"""From a write to Consul to live traffic without a reload: confsync, the least script, consul-template.
+"""From a write to Consul to live traffic without a reload: confsync, two scripts, consul-template.
 
 Whole lines stand side by side (lines.py) and take turns, sample by sample. A server comes: the clock
 stops at its first answer. It goes: at its last one.
@@ -48,6 +48,7 @@ def measure(rounds: int, folder: Path, environ: Mapping[str, str], version: str)
         maker = lines.Maker(stack, folder, version, stays, environ, fill=fill)
         confsync = maker.confsync(backends.start_many(TURNS))
         floor = maker.floor(backends.start_many(TURNS))
+        keeping = maker.keeping(backends.start_many(TURNS))
         slow = maker.consul_template(backends.start_many(TURNS))
         if slow is None:
             section.parts.append(
@@ -55,8 +56,9 @@ def measure(rounds: int, folder: Path, environ: Mapping[str, str], version: str)
                 f"(`go install github.com/hashicorp/{lines.CONSUL_TEMPLATE}@v0.41.0` builds it)."
             )
         reloads = confsync.place.haproxy.reloads()
-        turns(rounds, [floor, confsync], [slow] if slow else [])
-        every = [floor, confsync, *([slow] if slow else [])]
+        quick = [floor, keeping, confsync]
+        turns(rounds, quick, [slow] if slow else [])
+        every = [*quick, *([slow] if slow else [])]
         stages = stage_times(confsync, 2 * rounds)
         cpu = {each.name: cpu_of(each, min(rounds, 60)) for each in every}
         reloads = confsync.place.haproxy.reloads() - reloads
@@ -146,7 +148,7 @@ def _tell(
             rows=[[name, f"{ms:.1f}"] for name, ms in cpu.items()],
         ),
     ]
-    floor, _, *slow = every
+    floor, _, _, *slow = every
     medians = {line.name: (middle(line.came), middle(line.went)) for line in every}
     come, go = medians["confsync"]
     section.targets += [

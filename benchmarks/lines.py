@@ -119,19 +119,27 @@ class Maker:
 
     def floor(self, ports: Sequence[int]) -> Line:
         """Make the line of floor.py."""
-        place, consul = self._like("floor")
+        return self._script("floor", ports)
+
+    def keeping(self, ports: Sequence[int]) -> Line:
+        """Make the line of keeping.py."""
+        return self._script("keeping", ports)
+
+    def _script(self, name: str, ports: Sequence[int]) -> Line:
+        place, consul = self._like(name)
         place.haproxy.start()
         plan = {
             "consul": consul.address,
             "service": SERVICE,
             "stats": str(place.haproxy.admin_socket),
+            "cfg": str(place.haproxy.cfg),
         }
         (place.folder / "plan.json").write_text(json.dumps(plan))
-        log = place.folder / "floor.log"
-        script = str(Path(__file__).with_name("floor.py"))
-        tool = self._run([site.PYTHON, script, f"{place.folder}/plan.json"], log)
-        wait_until(lambda: "ready" in log.read_text(), f"the floor works ({log})")
-        return Line(name="floor", consul=consul, place=place, tool=tool, ports=ports)
+        log = place.folder / f"{name}.log"
+        script = f"benchmarks.{name}"
+        tool = self._run([site.PYTHON, "-m", script, f"{place.folder}/plan.json"], log)
+        wait_until(lambda: "ready" in log.read_text(), f"{name} works ({log})")
+        return Line(name=name, consul=consul, place=place, tool=tool, ports=ports)
 
     def consul_template(self, ports: Sequence[int]) -> Line | None:
         """Make consul-template's line: a template, `haproxy -c`, a signal (None: it is missing)."""

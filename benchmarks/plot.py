@@ -18,8 +18,13 @@ LEFT, TOP = 44, 34
 GAP = 40
 LEAST, MOST = 0.5, 500.0
 TICKS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
-COLORS = {"floor": "#777777", "confsync": "#0a6ebd", "consul-template": "#c4551a"}
-NAMES = {"floor": "least script"}
+COLORS = {
+    "floor": "#777777",
+    "keeping": "#6aa84f",
+    "confsync": "#0a6ebd",
+    "consul-template": "#c4551a",
+}
+NAMES = {"floor": "least script", "keeping": "script with the promises"}
 PANELS = {"came": "a server comes: until its first answer", "went": "one goes: until its last"}
 
 
