@@ -16,7 +16,8 @@ from confsync.domain.status import CycleReport, Outcome, SourceState, Stage
 from confsync.engine import telling
 from confsync.engine.background import Background
 from confsync.engine.cycle import Cycle, Turn
-from confsync.engine.holdoff import Holdoff, Pace
+from confsync.engine.holdoff import Pace
+from confsync.engine.lanes import Lanes
 from confsync.engine.mailbox import Mailbox
 from confsync.errors import ConfsyncError, TargetUnavailable, Unavailable
 from confsync.ports import ConfigStore, Discoverer, Notifier, StateStore, Target, Telemetry
@@ -86,10 +87,8 @@ class Agent:
         self._telemetry = telemetry
         self._notifier = notifier
         self._mailbox = Mailbox()
-        self._holdoff = Holdoff(options.pace)
-        self._fast = Holdoff(options.fast) if options.fast and cycle.upkeep else None
+        self._lanes = Lanes(options.pace, options.fast if cycle.upkeep else None)
         self._busy = asyncio.Lock()
-        self._reload_waits = False
         self._background = Background(cycle, self._busy, telemetry, self._mailbox.poke)
         self._busy_since: float | None = None
         self._turn_began = 0.0
@@ -212,7 +211,7 @@ class Agent:
         self._last_error = ""
         if self._busy.locked():
             return
-        self._holdoff.old_workers = len(observed.old_workers)
+        self._lanes.slow.old_workers = len(observed.old_workers)
         before = self.cycle.observed
         if observed.loading:
             return
@@ -227,7 +226,7 @@ class Agent:
 
     def _begin(self, why: str) -> None:
         """Ask for a cycle that a failed reload does not put off: its cause may be gone."""
-        self._holdoff.not_before = float("-inf")
+        self._lanes.slow.not_before = float("-inf")
         self._mailbox.poke(why)
 
     async def _reconcile(self) -> None:
@@ -236,25 +235,14 @@ class Agent:
             if await self._mailbox.wait(self._pause(now)):
                 reasons = self._mailbox.reasons()
                 self._reasons.extend(r for r in reasons if r not in self._reasons)
-                self._changed(time.monotonic())
+                self._lanes.changed(time.monotonic())
             now = time.monotonic()
             self._timers(now)
-            if any(begin is not None and begin <= now for begin in self._begins()):
+            if any(begin is not None and begin <= now for begin in self._lanes.begins()):
                 await self._turn()
 
-    def _changed(self, now: float) -> None:
-        self._holdoff.changed(now)
-        if self._fast is not None:
-            self._fast.changed(now)
-
-    def _begins(self) -> tuple[float | None, ...]:
-        """Tell when to work on changes: all go the fast lane first, where there is one."""
-        if self._fast is None:
-            return (self._holdoff.begin(),)
-        return self._fast.begin(), self._holdoff.begin() if self._reload_waits else None
-
     def _pause(self, now: float) -> float | None:
-        times = [*self._begins(), self.retry_at, self._resync_at]
+        times = [*self._lanes.begins(), self.retry_at, self._resync_at]
         if self._patient_until != float("inf"):
             times.append(self._patient_until)
         if self.cycle.guard.wake and self.retry_at is None:
@@ -275,7 +263,7 @@ class Agent:
             self._resync_at, reason = now + RESYNC, _RESYNC
         if reason:
             self._reasons.append(reason)
-            self._changed(now)
+            self._lanes.changed(now)
 
     async def _turn(self) -> None:
         async with self._busy:
@@ -285,23 +273,9 @@ class Agent:
             finally:
                 self._busy_since = None
 
-    def _acted(self, now: float, *, reloaded: bool) -> None:
-        self._reload_waits = False
-        self._holdoff.acted(now, reloaded=reloaded)
-        if self._fast is not None:
-            self._fast.acted(now, reloaded=True)
-
-    def _waits(self, now: float) -> None:
-        """Leave a reload to its own lane; what could be done at runtime is done."""
-        self._reload_waits = True
-        if self._holdoff.oldest is None:
-            self._holdoff.changed(now)
-        if self._fast is not None:
-            self._fast.acted(now, reloaded=True)
-
     async def _gathered(self) -> bool:
         """Wait until changes after a calm had their time to gather; False when there are newer."""
-        begin, due = self._turn_began, self._holdoff.due()
+        begin, due = self._turn_began, self._lanes.slow.due()
         if due is None:
             return True
         while (left := due - time.monotonic()) > 0 and self._mailbox.published < begin:
@@ -321,7 +295,7 @@ class Agent:
         provisional = False
         if catalog is None:
             if self._patient_until != float("inf"):
-                self._acted(time.monotonic(), reloaded=False)
+                self._lanes.acted(time.monotonic(), reloaded=False)
                 return
             catalog, provisional = await self._stand_in()
         else:
@@ -336,7 +310,6 @@ class Agent:
             )
         else:
             released, registry = frozenset(self._released), self._registry
-            begin = self._holdoff.begin()
             report = await self.cycle.turn(
                 Turn(
                     catalog=catalog,
@@ -346,9 +319,9 @@ class Agent:
                     provisional=provisional,
                     released=released,
                     registry=registry,
-                    gate=self._gathered if self._holdoff.calm else None,
-                    reload=begin is not None and begin <= self._turn_began,
-                    swift=self._fast is not None,
+                    gate=self._gathered if self._lanes.slow.calm else None,
+                    reload=self._lanes.may_reload(self._turn_began),
+                    swift=self._lanes.swift,
                 )
             )
             self._background.wake()
@@ -379,16 +352,16 @@ class Agent:
             self._reasons.extend(report.why.split("; "))
             self._carried = (*self._carried, *report.notes)
             self._telemetry.cycle(report, news=False)
-            self._waits(time.monotonic())
+            self._lanes.waits(time.monotonic())
             return
         report = replace(report, notes=tuple(dict.fromkeys((*self._carried, *report.notes))))
         self._carried = ()
         now = time.monotonic()
         before, self.report = self.report, report
         if report.waits:
-            self._waits(now)
+            self._lanes.waits(now)
         else:
-            self._acted(now, reloaded=report.tried)
+            self._lanes.acted(now, reloaded=report.tried)
         self._resync_at = now + RESYNC
         if report.outcome is Outcome.FAILED:
             self._failures += 1
@@ -396,10 +369,10 @@ class Agent:
             pause = min(first * 2 ** min(self._failures - 1, 20), longest)
             self.retry_at = now + pause
             if report.failed_stage is Stage.APPLY:
-                self._holdoff.not_before = self.retry_at
+                self._lanes.slow.not_before = self.retry_at
         elif not report.waits:  # else the reload that failed is still to come, at its time
             self._failures, self.retry_at = 0, None
-            self._holdoff.not_before = float("-inf")
+            self._lanes.slow.not_before = float("-inf")
         # Where nothing was written, a file that changed during the turn is still news to the tick.
         if self._prints is None or report.outcome in _WROTE or report.failed_stage in _WRITING:
             files = self.options.destinations
