@@ -19,7 +19,7 @@ demo: setup ## the main job on toy backends, under a minute
 
 test: setup lint arch type unit laws coverage integration ## everything that must pass
 
-# Three plain runs cost less than one that hands out each test: every file is read, and rewritten for
+# Four plain runs cost less than one that hands out each test: every file is read, and rewritten for
 # its assertions, once.
 unit: setup ## unit tests, in seconds: laws on few examples
 	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target unit-remote unit-adapters unit-core unit-rest
@@ -28,9 +28,9 @@ unit-core:
 unit-remote:
 	$(UNIT) tests/unit/adapters/consul tests/unit/adapters/docker
 unit-adapters:
-	$(UNIT) --ignore=tests/unit/adapters/consul --ignore=tests/unit/adapters/docker tests/unit/adapters
+	$(UNIT) --ignore=tests/unit/adapters/consul --ignore=tests/unit/adapters/docker tests/unit/adapters tests/repo
 unit-rest:
-	$(UNIT) --ignore=tests/unit/core --ignore=tests/unit/adapters tests/unit tests/repo
+	$(UNIT) --ignore=tests/unit/core --ignore=tests/unit/adapters tests/unit
 
 laws: setup ## the laws among the unit tests, on more examples
 	$(RUN) pytest -q -n 2 --dist worksteal --hypothesis-profile=laws -m 'hypothesis or soak' tests/unit

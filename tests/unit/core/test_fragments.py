@@ -1,5 +1,6 @@
 """What a template printed for a service is remembered only where nothing else decides about it."""
 
+import bisect
 from dataclasses import replace
 from typing import Any
 
@@ -150,9 +151,10 @@ def test_a_remembered_text_takes_as_many_steps_as_a_new_one() -> None:
         text = "{% for s in services %}{% for n in range(20) %}{{ s.slug }}{% endfor %}{% endfor %}"
         return Renderer(TemplateSet(templates=(template(text),)), version="1", steps=steps)
 
-    enough = next(
-        n for n in range(1000) if "steps" not in str(outcome(limited(n), balancer(*MANY)))
-    )
+    def suffice(steps: int) -> bool:
+        return "steps" not in str(outcome(limited(steps), balancer(*MANY)))
+
+    enough = bisect.bisect_left(range(1000), True, key=suffice)
     renderer = limited(enough)
     few = balancer(*MANY[:4])
     renderer.render(few)
