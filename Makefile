@@ -24,11 +24,11 @@ test: setup lint arch type unit laws coverage integration ## everything that mus
 unit: setup ## unit tests, in seconds: laws on few examples
 	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target unit-remote unit-adapters unit-core unit-rest
 unit-core:
-	$(UNIT) tests/unit/core
+	$(UNIT) tests/unit/core tests/repo
 unit-remote:
 	$(UNIT) tests/unit/adapters/consul tests/unit/adapters/docker
 unit-adapters:
-	$(UNIT) --ignore=tests/unit/adapters/consul --ignore=tests/unit/adapters/docker tests/unit/adapters tests/repo
+	$(UNIT) --ignore=tests/unit/adapters/consul --ignore=tests/unit/adapters/docker tests/unit/adapters
 unit-rest:
 	$(UNIT) --ignore=tests/unit/core --ignore=tests/unit/adapters tests/unit
 
