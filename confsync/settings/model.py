@@ -233,7 +233,8 @@ class Runtime(Table):
     """What becomes of a change that somebody made over HAProxy's socket by hand."""
 
     closed_until_checked: bool = False
-    """Whether a new server waits for HAProxy's own check before it gets requests."""
+    """Whether a new server waits for HAProxy's own check before it gets requests, as long as another
+    one serves."""
 
     settle: kinds.Seconds = 0
     """A reload this long after the last addition, on builds where servers added at run time are
@@ -253,7 +254,8 @@ class Retire(Table):
     Deregistered or critical ones: at once; running requests finish."""
 
     leftovers: kinds.Count = Field(default=50, ge=0, le=100_000)
-    """How many retired servers that cannot be deleted stay before a reload cleans up."""
+    """How many retired servers that cannot be deleted stay before a reload cleans up. Those that only
+    wait for their last connections to end are not counted: a reload would not end these."""
 
 
 class Guard(Table):

@@ -134,6 +134,11 @@ def sayable(backend: str, server: str) -> bool:
     return bool(_NAME.match(backend) and _NAME.match(server))
 
 
+def opened(backend: str, server: str) -> str:
+    """Give the command that believes a checked server to be UP. Raises Unsayable."""
+    return f"set server {_name(backend)}/{_name(server)} health up"
+
+
 def delete(backend: str, server: str) -> str:
     """Give the command that deletes a server in maintenance. Raises Unsayable."""
     return f"del server {_name(backend)}/{_name(server)}"
@@ -149,9 +154,12 @@ def states(backend: str = "") -> str:
     return f"show servers state {_name(backend)}" if backend else "show servers state"
 
 
-def limits(backend: str) -> str:
-    """Give the command that reads the servers' maxconn back (`show servers state` lacks it)."""
-    return f"show stat {_name(backend)} 4 -1"
+def limits(backend_id: int) -> str:
+    """Give the command that reads the servers' maxconn back (`show servers state` lacks it).
+
+    By the backend's number: by its name it shows a frontend of that name, and nothing (measured).
+    """
+    return f"show stat {backend_id} 4 -1"
 
 
 def connections(backend: str) -> str:

@@ -30,6 +30,8 @@ _FORCED_MAINTENANCE = 0x01
 _FORCED_DRAIN = 0x08
 # CHK_ST_CONFIGURED and CHK_ST_ENABLED.
 _RUNS = 0x02 | 0x04
+# HCHK_STATUS_UNKNOWN and HCHK_STATUS_INI (check-t.h).
+_NO_CHECK_YET = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,8 @@ class Seen:
     """One server as it is. `state`: as forced over the socket or by the file, not its health.
 
     `address` "": a unix socket or an unresolved name. `weight`: as set, without what slowstart
-    makes of it. `checked`, `agent`: these checks are on.
+    makes of it. `checked`, `agent`: these checks are on. `up`: by its checks it may serve;
+    `unchecked`: no check has ended yet.
     """
 
     backend: str
@@ -49,6 +52,8 @@ class Seen:
     state: Admin
     checked: bool
     agent: bool
+    up: bool = True
+    unchecked: bool = False
 
     @property
     def place(self) -> Place:
@@ -72,7 +77,7 @@ def servers(text: str, only: Container[Place] | None = None) -> Iterator[Seen]:
             yield _seen(row, columns)
 
 
-def maxconns(text: str, backend: str) -> Iterator[tuple[Place, int]]:
+def maxconns(text: str) -> Iterator[tuple[Place, int]]:
     """Read `show stat`: each server's maxconn, 0 for none."""
     columns: list[str] = []
     for line in text.split("\n"):
@@ -80,9 +85,9 @@ def maxconns(text: str, backend: str) -> Iterator[tuple[Place, int]]:
             columns = line[2:].split(",")
             continue
         row = line.split(",")
-        if "slim" in columns and len(row) == len(columns) and row[0] == backend:
+        if "slim" in columns and len(row) == len(columns):
             limit = row[columns.index("slim")]
-            yield (backend, row[1]), int(limit) if limit.isdigit() else 0
+            yield (row[0], row[1]), int(limit) if limit.isdigit() else 0
 
 
 def purge_delays(text: str) -> dict[Place, int]:
@@ -188,31 +193,23 @@ def moved(step: Step) -> SetAddress:
 
 
 def questions(steps: Iterable[Step], most: int = 32) -> tuple[str, ...]:
-    """Give the commands whose answers tell what became of steps."""
-    backends: dict[str, None] = {}
-    limited: dict[str, None] = {}
-    for step in steps:
-        if isinstance(step, ReplaceMap):
-            continue
-        backends[step.backend] = None
-        if isinstance(step, SetMaxconn) or (isinstance(step, AddServer) and step.again):
-            limited[step.backend] = None
-    shown = [commands.states(b) for b in backends] if len(backends) <= most else [commands.states()]
-    return (*shown, *(commands.limits(backend) for backend in limited))
+    """Give the commands whose answers tell what became of steps, but for their maxconn."""
+    backends = dict.fromkeys(s.backend for s in steps if not isinstance(s, ReplaceMap))
+    return tuple(map(commands.states, backends)) if len(backends) <= most else (commands.states(),)
 
 
-def answers(
-    asked: Iterable[str], said: Iterable[str], only: Container[Place]
-) -> tuple[dict[Place, Seen], dict[Place, int]]:
-    """Read the answers to `questions`: servers, and their maxconn."""
-    seen: dict[Place, Seen] = {}
-    limits: dict[Place, int] = {}
-    for question, answer in zip(asked, said, strict=True):
-        if question.startswith("show stat "):
-            limits.update(maxconns(answer, question.split()[2]))
-        else:
-            seen.update((server.place, server) for server in servers(answer, only))
-    return seen, limits
+def further(steps: Iterable[Step], said: Iterable[str]) -> tuple[str, ...]:
+    """Give the commands that tell maxconn, by the numbers of backends in the answers so far."""
+    limited = {
+        step.backend
+        for step in steps
+        if isinstance(step, SetMaxconn) or (isinstance(step, AddServer) and step.again)
+    }
+    if not limited:
+        return ()
+    rows = (line.split(" ", 2) for answer in said for line in answer.split("\n"))
+    numbers = {row[1]: int(row[0]) for row in rows if len(row) > 2 and row[0].isdigit()}
+    return tuple(commands.limits(numbers[name]) for name in sorted(limited & numbers.keys()))
 
 
 def _seen(row: list[str], columns: Mapping[str, int]) -> Seen:
@@ -233,6 +230,8 @@ def _seen(row: list[str], columns: Mapping[str, int]) -> Seen:
         state=state,
         checked=_number(row, columns, "srv_check_state") & _RUNS == _RUNS,
         agent=_number(row, columns, "srv_agent_state") & _RUNS == _RUNS,
+        up=_number(row, columns, "srv_op_state") != 0,
+        unchecked=_number(row, columns, "srv_check_status") <= _NO_CHECK_YET,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from confsync import errors
-from confsync.adapters.haproxy import build, commands, drift, maps, readback, session, show
+from confsync.adapters.haproxy import build, commands, drift, maps, opening, readback, session, show
 from confsync.adapters.haproxy.collector import Collector
 from confsync.adapters.haproxy.options import SocketOptions
 from confsync.domain.change import ReplaceMap, RetireServer, Step
@@ -125,6 +125,9 @@ class SocketRuntime:
                     await maps.replace(talk, step, spoken[part[0]])
                     work.done.update(part)
                 else:
+                    taking = [work.steps[number] for number in part]
+                    if self._closed and any(map(commands.takes_away, taking)):
+                        await opening.open_last(talk, work.steps[: part[0]], taking)
                     await self._batch(work, part, spoken, talk)
             learning = build.learns(work.steps, capabilities) if not self._learned else None
             if learning is not None:
@@ -171,6 +174,9 @@ class SocketRuntime:
         told = [command for number in part for command in spoken[number]]
         asked = readback.questions(steps)
         *said, info = await talk.ask(*told, *asked, "show info")
+        states = said[len(told) :]
+        further = readback.further(steps, states)
+        limits = await talk.ask(*further) if further else ()
         rest = iter(said)
         wrong: dict[int, str] = {}
         for position, number in enumerate(part):
@@ -179,7 +185,7 @@ class SocketRuntime:
                 gone = commands.ABSENT in words and isinstance(work.steps[number], RetireServer)
                 if words and not gone:
                     wrong.setdefault(position, _answered(command, words))
-        for position, words in (await _contradictions(steps, asked, list(rest))).items():
+        for position, words in (await _contradictions(steps, states, limits)).items():
             wrong.setdefault(position, words)
         now = show.info(info)
         if now is None or now.stopping:
@@ -255,22 +261,23 @@ async def _move(steps: Sequence[Step], talk: session.Session) -> None:
     asked = readback.questions(places)
     loop = asyncio.get_running_loop()
     until = loop.time() + _MOVING
-    while wrong := await _contradictions(places, asked, await talk.ask(*asked)):
+    while wrong := await _contradictions(places, await talk.ask(*asked)):
         if loop.time() > until:
             _refuse(steps, wrong)
         await asyncio.sleep(_PAUSE)
 
 
 async def _contradictions(
-    steps: Sequence[Step], asked: Sequence[str], answers: Sequence[str]
+    steps: Sequence[Step], states: Sequence[str], limits: Sequence[str] = ()
 ) -> dict[int, str]:
     places = {(s.backend, s.server) for s in steps if not isinstance(s, ReplaceMap)}
 
     def compare() -> dict[int, str]:
-        seen, limits = readback.answers(asked, answers, places)
-        return readback.contradictions(steps, seen, limits)
+        seen = {s.place: s for answer in states for s in readback.servers(answer, places)}
+        most = {place: n for answer in limits for place, n in readback.maxconns(answer)}
+        return readback.contradictions(steps, seen, most)
 
-    much = sum(map(len, answers)) > _MUCH
+    much = sum(map(len, (*states, *limits))) > _MUCH
     return await asyncio.to_thread(compare) if much else compare()
 
 

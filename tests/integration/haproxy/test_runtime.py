@@ -55,7 +55,8 @@ defaults
   timeout server 60s
   timeout http-keep-alive 5s
 
-frontend in
+# Of the same name as a backend, which is legal and confuses `show stat NAME`.
+frontend web
   bind 127.0.0.1:{port}
   use_backend %[req.hdr(host),map_str({map},web)]
 
@@ -189,6 +190,10 @@ async def _off(function: Callable[..., T], *args: object) -> T:
     return await asyncio.to_thread(function, *args)
 
 
+def _out(server: str) -> RetireServer:
+    return RetireServer(backend="web", server=server)
+
+
 def leftover(step: AddServer) -> Leftover:
     return Leftover(
         backend=step.backend,
@@ -302,6 +307,30 @@ async def test_what_the_build_can_do_is_what_it_does(site: Site) -> None:
         RetireServer(backend="sticky", server="cookie"),
         SetState(backend="sticky", server="first", state=Admin.READY),
     )
+
+
+async def test_all_servers_replaced_leave_no_moment_without_one(site: Site, load: Load) -> None:
+    """Also where a new server waits for its first check: the only ones are opened before it."""
+    await _off(load.wait_ok, 20)
+    site.runtime = SocketRuntime(site.options, closed=True)
+    added = site.added("only"), site.added("later")
+    rarely = ("inter", "60s", "fastinter", "60s", "downinter", "60s")
+    first, later = (dataclasses.replace(s, words=(*s.words, *rarely)) for s in added)
+    try:
+        assert (await site.apply(first, _out("first"))).doubt == ""
+        await _off(load.wait_server, first.server)
+        assert (await site.apply(later)).doubt == ""
+        assert site.row(later.server)[5] == "0"  # it waits while another one serves
+        assert (await site.apply(_out(first.server))).doubt == ""
+        await _off(load.wait_server, later.server)
+        again = dataclasses.replace(first, port=site.second, again=True)
+        assert (await site.apply(again, _out(later.server))).doubt == ""
+        await _off(load.wait_server, "second")
+    finally:
+        site.runtime = SocketRuntime(site.options)
+        await site.apply(SetState(backend="web", server="first", state=Admin.READY))
+        await site.apply(_out(first.server), _out(later.server))
+    assert load.stop().failed_as == {}
 
 
 async def test_a_refusal_is_told_in_haproxys_words_and_takes_nothing_away(site: Site) -> None:

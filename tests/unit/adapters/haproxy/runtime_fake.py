@@ -40,6 +40,10 @@ class Server:
     busy: int = 0
     """How many deletions are refused yet."""
     runtime: bool = False
+    up: bool = True
+    """By its checks."""
+    checked: int = 1
+    """srv_check_status: 1 until the first check."""
 
 
 @dataclass
@@ -142,11 +146,11 @@ class FakeWorker:
                     for name, s in self.servers.items()
                     if name.startswith(f"{backend}/")
                 )
-            case ["show", "stat", backend, "4", "-1"]:
+            case ["show", "stat", number, "4", "-1"]:
                 return "# pxname,svname,qcur,qmax,scur,smax,slim\n" + "".join(
                     f"{name.replace('/', ',')},0,0,0,0,{s.maxconn or ''}\n"
                     for name, s in self.servers.items()
-                    if name.startswith(f"{backend}/")
+                    if str(self._number(name)) == number
                 )
             case ["add", "server", name, place, *rest]:
                 return self._add(name, place, rest)
@@ -162,12 +166,18 @@ class FakeWorker:
 
     def _states(self, backend: str = "") -> str:
         rows = [
-            f"3 {name.replace('/', f' {s.number} ')} {s.address} {0 if s.admin & 1 else 2} {s.admin} "
-            f"{s.weight} 1 1 1 0 2 {s.checks} {s.agent} 0 0 - {s.port} - 0 0 - - 0"
+            f"{self._number(name)} {name.replace('/', f' {s.number} ')} {s.address} "
+            f"{0 if s.admin & 1 or not s.up else 2} {s.admin} "
+            f"{s.weight} 1 1 {s.checked} 0 2 {s.checks} {s.agent} 0 0 - {s.port} - 0 0 - - 0"
             for name, s in self.servers.items()
             if not backend or name.startswith(f"{backend}/")
         ]
         return "\n".join(("1", HEAD, *rows, "", ""))
+
+    def _number(self, name: str) -> int:
+        """A backend's number."""
+        backends = list(dict.fromkeys(each.partition("/")[0] for each in self.servers))
+        return 3 + backends.index(name.partition("/")[0])
 
     def _add(self, name: str, place: str, rest: list[str]) -> str:
         if name in self.servers:
@@ -186,6 +196,7 @@ class FakeWorker:
             admin=1,
             checks=2 if "check" in rest else 0,
             runtime=True,
+            up="init-state" not in rest,
         )
         return "New server registered.\n"
 
@@ -240,6 +251,8 @@ class FakeWorker:
             case ["set", "server", "addr", address, "port", port]:
                 self._move(server, address, int(port))
                 return f"IP changed from '{server.address}' to '{address}'\n"
+            case ["set", "server", "health", health]:
+                server.up = health == "up"
             case ["enable", "health"]:
                 server.checks = 6
             case ["enable" | "disable" as verb, "agent"]:

@@ -22,7 +22,7 @@ from confsync.domain.change import (
     SetWeight,
     Step,
 )
-from confsync.domain.running import Expected, Leftover, Observed
+from confsync.domain.running import Applied, Expected, Leftover, Observed
 from tests.unit.adapters.haproxy.runtime_fake import FakeWorker, Server
 
 pytestmark = pytest.mark.fast_clock
@@ -117,6 +117,74 @@ async def test_closed_until_checked(
     told = fake.told()
     assert [command for command in told if command in expected] == expected
     assert told[-1] in {expected[-1], "set server api/c state ready"}
+
+
+def _only(fake: FakeWorker, release: str) -> tuple[SocketRuntime, str]:
+    """A worker with api/a alone, and what opens api/c there."""
+    fake.release, fake.version = release, f"{release}.20"
+    del fake.servers["api/b"]
+    return runtime(fake, closed=True), "set server api/c health up"
+
+
+@pytest.mark.parametrize("release", ["2.6", "3.2"])
+@pytest.mark.parametrize("again", [False, True])
+async def test_the_only_servers_left_are_opened_before_their_check(
+    fake: FakeWorker, release: str, *, again: bool
+) -> None:
+    one, opens = _only(fake, release)
+    if again:
+        fake.servers["api/c"] = Server("10.0.0.3", 80, number=70_003, admin=1, checked=8)
+    steps = (add(again=again), RETIRE)
+    assert await one.apply(steps, BEFORE) == Applied(done=steps)
+    told = fake.told()
+    assert told.index(opens) < told.index("set server api/a state maint")
+    assert fake.servers["api/c"].up
+
+
+async def test_also_where_a_later_change_takes_the_others(fake: FakeWorker) -> None:
+    one, opens = _only(fake, "3.2")
+    assert not (await one.apply((add(),), BEFORE)).doubt
+    assert opens not in fake.told()
+    out = SetState(backend="api", server="a", state=Admin.DRAIN)
+    assert not (await one.apply((out,), BEFORE)).doubt
+    assert opens in fake.told()
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"api/b": Server("10.0.0.2", 80)},  # goes on serving
+        {"api/a": Server("10.0.0.1", 80, number=70_001, up=False)},  # none to lose
+        {"api/c": Server("10.0.0.3", 80, number=70_003, up=False, checked=8)},  # a check says DOWN
+        {"api/c": Server("10.0.0.3", 80, number=70_003, up=False, admin=1)},
+        {"api/c": Server("10.0.0.3", 80, number=70_003, up=False, weight=0)},
+        {"api/c": Server("10.0.0.3", 80, number=70_003, up=False, checks=0)},
+        {"web/a": Server("10.0.0.3", 80, up=False)},  # another backend's
+    ],
+)
+async def test_else_none_is_opened(fake: FakeWorker, others: dict[str, Server]) -> None:
+    one, _ = _only(fake, "3.2")
+    if "web/a" not in others:
+        fake.servers["api/c"] = Server("10.0.0.3", 80, number=70_003, up=False)
+    fake.servers |= others
+    assert not (await one.apply((RETIRE,), BEFORE)).doubt
+    assert [command for command in fake.told() if "health" in command] == []
+
+
+async def test_what_cannot_be_opened_takes_nothing_away(fake: FakeWorker) -> None:
+    one, opens = _only(fake, "3.2")
+    fake.odd[opens] = "health checks are not enabled on this server.\n"
+    applied = await one.apply((add(), RETIRE), BEFORE)
+    assert (len(applied.done), fake.servers["api/a"].admin) == (1, 0)
+    assert "health up` was answered with `health checks are not" in applied.doubt
+
+
+async def test_a_limit_is_read_by_the_backends_number(fake: FakeWorker) -> None:
+    """`show stat NAME` shows the first proxy of that name, perhaps a frontend without servers."""
+    fake.servers["web/a"] = Server("10.0.0.1", 80)
+    step = SetMaxconn(backend="web", server="a", maxconn=7)
+    assert not (await runtime(fake).apply((step,), BEFORE)).doubt
+    assert fake.told("show stat") == ["show stat 4 4 -1"]
 
 
 async def test_a_server_that_comes_back_is_not_added(fake: FakeWorker) -> None:

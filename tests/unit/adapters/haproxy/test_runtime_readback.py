@@ -33,6 +33,8 @@ def test_servers_of_each_release(version: str) -> None:
         state=Admin.MAINT,
         checked=True,
         agent=False,
+        up=False,
+        unchecked=True,
     )
     # `disabled` in the file stays as a bit (12 = 4 + 8) after `state ready` and `state drain`.
     assert found["off", "o"].state is Admin.DRAIN
@@ -44,7 +46,7 @@ def test_servers_of_each_release(version: str) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_maxconn_and_delays_of_each_release(version: str) -> None:
     answers = dict(captured(version))
-    limits = dict(readback.maxconns(answers["show stat web 4 -1"], "web"))
+    limits = dict(readback.maxconns(answers["show stat web 4 -1"]))
     assert limits == {("web", "s8001"): 0, ("web", "s8002"): 0, ("web", "n1"): 7}
     delays = readback.purge_delays(answers["show servers conn web"])
     assert delays["web", "s8001"] == 5_000
@@ -77,7 +79,7 @@ def test_nonsense_is_passed_over() -> None:
     assert list(readback.servers("Unknown command\n a b c d e f\n")) == []
     assert list(readback.servers(f"{HEAD}\n1 b 2 s\n")) == []
     assert readback.purge_delays("No such backend.\n") == {}
-    assert list(readback.maxconns("No such proxy.\n", "b")) == []
+    assert list(readback.maxconns("No such proxy.\n")) == []
 
 
 SEEN = Seen(
