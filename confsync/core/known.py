@@ -35,12 +35,13 @@ class Surroundings:
     `configs`: all its configuration files in the order of loading, rendered ones by destination (none:
     the main file alone); `texts`: those of them that are not rendered, as they are on disk. `named`:
     path -> digest, now, of other files that the configuration names; one that is not told is not
-    looked at.
+    looked at. `changed`: when the latest of all these did (unix seconds; 0: not known).
     """
 
     configs: tuple[str, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
     named: Mapping[str, str] = field(default_factory=dict)
+    changed: float = field(default=0.0, compare=False)
 
 
 def loaded(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from confsync.core import runtime
 from confsync.core.haproxy import proxies
-from confsync.domain.running import Drift, Expected, Record
+from confsync.domain.running import Drift, Expected, Observed, Record
 from confsync.engine.hands import from_plain, to_plain
 from confsync.engine.outlook import Outlook, View
 from confsync.engine.stepping import Stepper
@@ -67,16 +67,15 @@ class Auditor:
         self._port = port
         self._due = time.monotonic()
         self._kept_hands: tuple[Drift, ...] = ()
-        self._loaded_by: tuple[int, float] = (0, 0.0)
+        self._loaded_by: Observed | Record | None = None
+        """The worker that what is held by hand was put back in, as seen or as the record has it."""
         self._broken = 0
         """Drifts that a reload is asked for, and will have repaired."""
 
     def restore(self) -> None:
         """Take up what operators hold by hand. Blocking."""
         self._kept_hands = self._stepper.hands.found = from_plain(self._state.load(HANDS))
-        record = self._outlook.record
-        if record is not None:
-            self._loaded_by = (record.worker_pid, record.worker_started)
+        self._loaded_by = self._outlook.record
 
     def expected(self) -> tuple[Expected, ...]:
         """List what the record says that runs."""
@@ -109,12 +108,12 @@ class Auditor:
         told = tuple(f"drift: {d.what}" for d in drifts)
         steps = tuple(step for d in drifts for step in d.repair)
         if not all(d.repair for d in drifts):
-            self._outlook.must = f"what runs is not what the file says: {drifts[0].what}"
+            self._outlook.doubt(f"what runs is not what the file says: {drifts[0].what}")
             self._broken = len(drifts)
             return News(wanted=("drift that only a reload repairs",), notes=told)
         applied = await self._port.apply(steps, self._outlook.seen())
         if applied.doubt:
-            self._outlook.must = f"a drift could not be repaired: {applied.doubt}"
+            self._outlook.doubt(f"a drift could not be repaired: {applied.doubt}")
             self._broken = len(drifts)
             return News(wanted=("drift",), notes=told)
         self._stepper.counts.repaired += len(drifts)
@@ -134,10 +133,9 @@ class Auditor:
     async def after_a_load(self) -> News:
         """Put back what operators hold by hand, once in each new worker."""
         seen = self._outlook.seen()
-        worker = (seen.worker_pid, seen.worker_started)
-        if worker == self._loaded_by:
+        if self._loaded_by is not None and seen.same_worker(self._loaded_by):
             return News()
-        self._loaded_by = worker
+        self._loaded_by = seen
         self._stepper.counts.repaired += self._broken
         self._broken = 0
         steps = self._stepper.hands.after_a_load(self.expected())

@@ -242,7 +242,7 @@ class Cycle:
                 return
             if doubt:
                 draft.note(f"a change at runtime is not certain: {doubt}")
-                self.outlook.must = doubt
+                self.outlook.doubt(doubt)
                 draft.reload = (doubt, *draft.reload)
                 self.outlook.observed = observed = await self._target.observe()
                 if observed.loading or not observed.running:

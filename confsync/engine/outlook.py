@@ -78,6 +78,8 @@ class Outlook:
         self._seen_at = float("-inf")
         self.record: Record | None = None
         self.must = ""
+        self._doubt: tuple[str, Observed | None] = ("", None)
+        """The last doubt, and the worker that it is about."""
         self.wish = ""
         """Why a reload would be good, once it may be."""
         self.config: RenderedConfig | None = None
@@ -116,6 +118,10 @@ class Outlook:
             return None
         return record if seen.same_worker(record) else None
 
+    def doubt(self, why: str) -> None:
+        """Say why nothing but a reload will do, as long as the worker lives that was seen last."""
+        self.must, self._doubt = why, (why, self._observed)
+
     def seen(self) -> Observed:
         """Give what was seen last, where something was."""
         assert self._observed is not None
@@ -145,9 +151,22 @@ class Outlook:
                 return view
         observed = await self._observe()
         self.observed = observed
+        self._end_doubt(observed)
         draft.note(*observed.notes)
         self.view = await self._planned(config, balancer, observed, draft)
         return self.view
+
+    def _end_doubt(self, observed: Observed) -> None:
+        """End a doubt with its worker: what runs now has loaded files, whoever had it do so.
+
+        Another reason for a reload stays: files may have changed since they were read.
+        """
+        why, worker = self._doubt
+        if worker is None or not observed.worker_pid or observed.same_worker(worker):
+            return
+        self._doubt = ("", None)
+        if self.must == why:
+            self.must = ""
 
     async def _planned(
         self, config: RenderedConfig, balancer: LoadBalancer, observed: Observed, draft: Draft
@@ -162,7 +181,7 @@ class Outlook:
             self.record,
             observed,
             disk,
-            older=known or await self._older(destinations, observed),
+            older=known or await self._older(wanted, observed, around),
             servers=() if known or not observed.running else await self._servers(),
             main=self._main,
         )
@@ -253,10 +272,12 @@ class Outlook:
         except TargetError:
             return None
 
-    async def _older(self, destinations: tuple[str, ...], observed: Observed) -> bool:
+    async def _older(
+        self, names: tuple[str, ...], observed: Observed, around: Surroundings | None
+    ) -> bool:
         """Tell whether all files were surely in place before the worker began to read them."""
-        prints = await asyncio.to_thread(self._store.fingerprint, destinations)
-        return all(
-            entry is not None and max(entry[0], entry[3]) / 1e9 < self.began(observed)
-            for entry in prints
-        )
+        began = self.began(observed)
+        if around is not None and around.changed >= began:
+            return False
+        prints = await asyncio.to_thread(self._store.fingerprint, names)
+        return all(entry is not None and max(entry[0], entry[3]) / 1e9 < began for entry in prints)

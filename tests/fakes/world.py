@@ -215,6 +215,7 @@ class Haproxy:
         self.down: set[str] = set()
         self.notes: tuple[str, ...] = ()
         self.unfit = ""
+        self.place = ""
         self.table: dict[tuple[str, str], Row] = {}
         self.loading = 0
         """Looks that see a reload under way."""
@@ -246,6 +247,7 @@ class Haproxy:
             master=True,
             notes=self.notes,
             unfit=self.unfit,
+            place=self.place,
         )
 
     async def check(self, main: str, staged: Staged | None) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import asyncio
 import dataclasses
 import hashlib
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from stat import S_ISREG
@@ -69,10 +70,13 @@ class Surveyor:
         if found is None:
             return None
         digests = {path: self._digest(path) for path in found.named}
+        named = {path: known for path, known in digests.items() if known is not None}
+        folders = (path for path in command.files if os.path.isdir(path))  # noqa: PTH112
         return Surroundings(
             configs=found.configs,
             texts=found.texts,
-            named={path: known for path, known in digests.items() if known is not None},
+            named=named,
+            changed=max(map(_changed, (*found.texts, *named, *folders)), default=0.0),
         )
 
     def _text(self, path: str) -> str:
@@ -101,6 +105,15 @@ class Surveyor:
 
 def _stamp(found: os.stat_result) -> Stamp:
     return found.st_mtime_ns, found.st_ino, found.st_size, found.st_ctime_ns
+
+
+def _changed(path: str) -> float:
+    """Tell when a file, or the link to it, or the names in a folder changed last (unix seconds)."""
+    try:
+        found = os.stat(path), os.lstat(path)  # noqa: PTH116
+    except OSError:
+        return time.time()  # it went away just now
+    return max(max(each.st_mtime_ns, each.st_ctime_ns) for each in found) / 1e9
 
 
 def _digest(path: str, stamp: Stamp) -> str:

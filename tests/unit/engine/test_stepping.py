@@ -237,6 +237,36 @@ async def test_a_doubt_is_kept_until_its_reload_has_had_its_turn(here: World) ->
     assert here.in_step()
 
 
+async def test_a_doubt_ends_with_its_worker(here: World) -> None:
+    """Whoever restarted HAProxy: it has loaded the file, and what was sent before is gone."""
+    here.socket.dies_after = 1
+    assert (await here.swift(catalog(web=5, api=2), reload=False)).waits
+    here.socket.dies_after = -1
+    here.haproxy.loading = 200  # nothing is known of the worker yet
+    assert (await here.swift(catalog(web=5, api=2), reload=False)).waits
+    here.haproxy.loading = 0
+    here.now += 10
+    here.store.now = here.now
+    here.haproxy.start()
+    assert (await here.swift(catalog(web=5, api=2))).outcome is Outcome.IN_STEP
+    assert (await here.swift(catalog(web=4, api=2))).outcome is Outcome.APPLIED
+    assert here.in_step()
+    assert here.haproxy.reloads == 1
+
+
+async def test_a_reload_that_is_asked_for_is_not_forgotten_with_a_worker(here: World) -> None:
+    """The files may have changed since the new worker read them."""
+    here.socket.dies_after = 1
+    assert (await here.swift(catalog(web=5, api=2), reload=False)).waits
+    here.socket.dies_after = -1
+    here.cycle.outlook.must = "a certificate"
+    here.now += 10
+    here.store.now = here.now
+    here.haproxy.start()
+    report = await here.swift(catalog(web=5, api=2))
+    assert (report.outcome, report.reload) == (Outcome.RELOADED, ("a certificate",))
+
+
 async def test_another_worker_is_met_before_anything_is_sent(here: World) -> None:
     here.haproxy.pid += 1
     report = await here.swift(catalog(web=4, api=2))
@@ -403,6 +433,22 @@ async def test_an_edit_of_a_configuration_beside_is_loaded_and_no_drift(here: Wo
     assert report.reload == ("/b.cfg changed, and HAProxy reads it only when it loads",)
     assert "x" in {e.server for e in here.cycle.upkeep.auditor.expected()}
     assert (await here.swift(catalog(web=4, api=2))).outcome is Outcome.IN_STEP
+
+
+async def test_files_beside_that_are_newer_than_a_found_worker_are_loaded_first(
+    here: World,
+) -> None:
+    """Without a record nobody knows what it has loaded of them."""
+    around = Surroundings(configs=(MAIN, "/b.cfg"), texts={"/b.cfg": "backend mine\n"})
+    for servers, since, outcome in ((4, -1, Outcome.APPLIED), (3, 1, Outcome.RELOADED)):
+        here.now += 10
+        here.store.now = here.now
+        here.haproxy.start()
+        here.socket.around_it = replace(around, changed=here.now + since)
+        promoted = {n: digest(t) for n, t in here.store.disk.items()}
+        here.cycle.outlook.record = Record(promoted=promoted)
+        assert (await here.swift(catalog(web=servers, api=2))).outcome is outcome
+        assert here.in_step()
 
 
 async def test_a_record_that_is_kept_beside_later_steps_does_not_speak_for_them(

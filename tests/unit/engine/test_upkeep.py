@@ -312,6 +312,21 @@ async def test_hands_survive_a_restart_and_a_reload_by_others(here: Kept) -> Non
     assert not here.cycle.stepper.hands.found
 
 
+async def test_hands_are_put_back_in_another_container_of_the_same_numbers(here: Kept) -> None:
+    """Two containers give their processes the same pids, and may start within one second."""
+    one = here.of("web")[0]
+    here.haproxy.started = here.now + 10
+    for place in ("first", "second"):
+        here.haproxy.place = place
+        here.haproxy.table[one].state = Admin.READY
+        assert (await here.turn(catalog(web=3, api=2))).outcome is Outcome.IN_STEP
+        await here.upkeep.chores(paused=False)
+        if place == "first":
+            here.haproxy.table[one].state = Admin.MAINT
+            await here.audit()
+    assert here.haproxy.table[one].state is Admin.MAINT
+
+
 async def test_a_retirement_that_was_cut_short_is_no_hand(here: Kept) -> None:
     here.socket.killed_after = 1
     with pytest.raises(Killed):

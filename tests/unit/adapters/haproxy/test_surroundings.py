@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from confsync.adapters.haproxy.surroundings import Surveyor
 from confsync.core.haproxy.command import MasterCommand
 from confsync.core.planning import Surroundings
@@ -62,6 +64,37 @@ async def test_named_files_are_digested_and_read_again_only_when_they_change(
     found = await surveyor.around(str(main), config(main, text), SEEN)
     assert found is not None
     assert found.named == {str(acl): digest("10.0.0.2\n")}
+
+
+async def test_the_latest_change_beside_is_told(tmp_path: Path) -> None:
+    """Of configurations, named files, links, and the folders that HAProxy loads from."""
+    folder, real = tmp_path / "conf.d", tmp_path / "real.lst"
+    folder.mkdir()
+    main, beside, acl = folder / "b.cfg", folder / "a.cfg", tmp_path / "deny.lst"
+    for file in (main, beside, real):
+        file.write_text("global\n")
+    acl.symlink_to(real)
+    text = f"{OWN}    acl deny src -f {acl}\n"
+    surveyor = Surveyor(Started(MasterCommand(pid=7, files=(str(folder),))))
+
+    async def changed() -> float:
+        found = await surveyor.around(str(main), config(main, text), SEEN)
+        assert found is not None
+        return found.changed
+
+    latest = max(os.lstat(p).st_ctime for p in (folder, beside, real, acl))
+    assert await changed() == pytest.approx(latest, abs=1e-5)
+    for number, path in enumerate((beside, real, folder), 1):
+        os.utime(path, (1, 4e9 + number))
+        assert await changed() == pytest.approx(4e9 + number)
+    os.utime(acl, (1, 5e9), follow_symlinks=False)
+    assert await changed() == pytest.approx(5e9)
+    os.utime(main, (1, 6e9))  # rendered: the store looks at it
+    assert await changed() == pytest.approx(5e9)
+    alone = Surveyor(Started(MasterCommand(pid=7, files=(str(main),))))
+    found = await alone.around(str(main), config(main), SEEN)
+    assert found is not None
+    assert found.changed == 0.0
 
 
 async def test_a_large_file_is_known_by_its_size_and_times(tmp_path: Path) -> None:
