@@ -79,7 +79,13 @@ class Made:
 def made(service: Service, slug: str, statuses: frozenset[Status], work: Work) -> Made:
     """Type one service; see desired.desired."""
     if slug != service.name:
-        work.problem(f"its name cannot be a proxy's, so it is {slug}", service.name, dropped=False)
+        legal = naming.is_legal(service.name)
+        why = (
+            "a template has a proxy of that name itself"
+            if legal
+            else "its name cannot be a proxy's"
+        )
+        work.problem(f"{why}, so it is {slug}", service.name, dropped=False)
     if service.denied:
         work.problem(
             "the registry's token may not read it: kept as it was", service.name, dropped=False
