@@ -17,6 +17,7 @@ from confsync.core.haproxy.servers import Server
 from confsync.core.serving import Work
 from confsync.domain.change import (
     AddServer,
+    Admin,
     ReplaceMap,
     RetireServer,
     SetAddress,
@@ -62,6 +63,17 @@ def after(proxy: Proxy, steps: Iterable[Step]) -> tuple[Server, ...]:
                 )
             case _:
                 pass
+    return tuple(found.values())
+
+
+def draining(steps: Iterable[Step]) -> tuple[RetireServer, ...]:
+    """Give the retirements of servers that drain, and that only a reload that waits removes."""
+    found: dict[tuple[str, str], RetireServer] = {}
+    for step in steps:
+        if isinstance(step, AddServer | RetireServer | SetState):
+            found.pop((step.backend, step.server), None)
+        if isinstance(step, RetireServer) and not step.gone and step.state is Admin.DRAIN:
+            found[step.backend, step.server] = step
     return tuple(found.values())
 
 

@@ -244,9 +244,9 @@ def _retire(
     if tracked or not servers.is_plain(server.name):
         return
     # Where maintenance would cut running requests, or the registry says that they may take their
-    # time, no new session comes and the old ones end.
+    # time, no new session comes and the old ones end. One that is out already stays out.
     gently = cause == MAINTENANCE or server.has("on-marked-down")
-    state = Admin.DRAIN if gently else Admin.MAINT
+    state = Admin.DRAIN if gently and server.state is not Admin.MAINT else Admin.MAINT
     gone = gone and not why
     if not gone and server.state in {state, Admin.MAINT}:
         return

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from confsync.core import planning
+from confsync.core import planning, runtime
 from confsync.domain.change import Admin, NoChange, RetireServer, RuntimePlan
 from confsync.domain.rendered import RenderedConfig
 from confsync.domain.running import Leftover, Record
@@ -55,6 +55,8 @@ class Upkeep:
         self._told = ""
         self._in_use: tuple[Leftover, ...] = ()
         self._collect_at = self._collect_pause = 0.0
+        self._draining: dict[tuple[str, str], float] = {}
+        """Since when servers drain that only a reload removes (unix seconds)."""
 
     def restore(self) -> None:
         """Take up what the state directory kept. Blocking."""
@@ -200,13 +202,14 @@ class Upkeep:
             # Either way: a clock that was set back must not lengthen it by what it lost.
             if one.state is Admin.DRAIN and abs(now - one.since) >= self._options.drain
         ]
-        if not late:
+        waiting = self._overdue(record, now)
+        if not late and not waiting:
             return News()
         steps = tuple(
             RetireServer(backend=o.backend, server=o.server, cause=o.cause, delete=o.delete)
             for o in late  # one that somebody deleted meanwhile is out as well
         )
-        applied = await self._port.apply(steps, self._outlook.seen())
+        applied = await self._port.apply((*steps, *waiting), self._outlook.seen())
         if applied.doubt:
             return News(notes=(f"the end of a drain is tried again: {applied.doubt}",))
         ended = {(one.backend, one.server) for one in late}
@@ -216,8 +219,24 @@ class Upkeep:
                 replace(one, state=Admin.MAINT) if (one.backend, one.server) in ended else one
                 for one in record.leftovers
             ),
+            steps=(*record.steps, *waiting),
         )
-        return News(notes=tuple(f"{o.backend}/{o.server}: its time to drain is over" for o in late))
+        return News(
+            notes=tuple(
+                f"{one.backend}/{one.server}: its time to drain is over"
+                for one in (*late, *waiting)
+            )
+        )
+
+    def _overdue(self, record: Record, now: float) -> tuple[RetireServer, ...]:
+        """End the drain of servers that wait for a reload: HAProxy may refuse it for days."""
+        found = {(one.backend, one.server): one for one in runtime.draining(record.steps)}
+        self._draining = {place: self._draining.get(place, now) for place in found}
+        return tuple(
+            replace(one, state=Admin.MAINT)
+            for place, one in found.items()
+            if abs(now - self._draining[place]) >= self._options.drain
+        )
 
     async def _collect(self) -> News:
         record = self._outlook.ours

@@ -40,6 +40,8 @@ class Renderer:
     def __init__(self) -> None:
         self.error: RenderError | None = None
         self.secrets: tuple[str, ...] = ()
+        self.section = ""
+        """Lines of each backend."""
         self.head = "global\n    maxconn 100\nfrontend front\n    bind :80\n"
 
     def declared(self) -> RenderedConfig:
@@ -53,7 +55,7 @@ class Renderer:
     def _config(self, balancer: LoadBalancer) -> RenderedConfig:
         lines = [self.head]
         for backend in balancer.backends:
-            lines.append(f"backend {backend.slug}\n")
+            lines.append(f"backend {backend.slug}\n{self.section}")
             lines += [
                 f"    server {s.server} {s.address}:{s.port} id {s.server_id} weight {s.weight}\n"
                 for s in backend.instances

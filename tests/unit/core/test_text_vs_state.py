@@ -625,6 +625,12 @@ def test_registry_s_words_decide_how_a_server_leaves() -> None:
     (step,) = steps(between(backend(X, Y), backend(Y), absent=unclear))
     assert isinstance(step, RetireServer)
     assert step.cause == "deregistered"
+    # One that is out already is not brought back to drain: clients with its cookie would return.
+    off = Y.replace("\n", " disabled\n")
+    absent = {"b": {"y": Status.MAINTENANCE}}
+    (step,) = steps(between(backend(X, off), backend(X), absent=absent))
+    assert isinstance(step, RetireServer)
+    assert step.state is Admin.MAINT
     # Maintenance would cut its running requests.
     cut = X.replace("\n", " on-marked-down shutdown-sessions\n")
     (step,) = steps(between(backend(cut, Y), backend(Y)))

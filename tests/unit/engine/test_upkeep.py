@@ -43,13 +43,14 @@ class Kept(World):
         self.upkeep.auditor.soon()
         return (await self.upkeep.chores(paused=False)).notes
 
-    async def maintained(self) -> CycleReport:
-        """Put web's first instance in Consul's maintenance."""
+    async def maintained(self, number: int = 0, *, reload: bool = True) -> CycleReport:
+        """Put an instance of web, by default the first, in Consul's maintenance."""
         seen = catalog(web=3, api=2)
         web = seen.services[1]
-        first = replace(web.instances[0], status=Status.MAINTENANCE)
-        services = (seen.services[0], replace(web, instances=(first, *web.instances[1:])))
-        return await self.swift(Catalog(services=services))
+        instances = list(web.instances)
+        instances[number] = replace(instances[number], status=Status.MAINTENANCE)
+        services = (seen.services[0], replace(web, instances=tuple(instances)))
+        return await self.swift(Catalog(services=services), reload=reload)
 
     def of(self, service: str) -> list[tuple[str, str]]:
         return sorted(place for place in self.haproxy.table if place[0] == service)
@@ -196,6 +197,30 @@ async def test_a_drain_ends_in_time_also_while_paused_and_after_a_restart(
         assert (await here.upkeep.chores(paused=True)).notes == ()
     else:
         assert name not in here.haproxy.table
+
+
+async def test_a_drain_ends_in_time_where_only_a_reload_that_waits_removes_the_server(
+    here: Kept,
+) -> None:
+    """HAProxy may refuse what must be loaded for days."""
+    one = here.of("web")[2]  # nobody else has its address
+    here.renderer.section = "    balance leastconn\n"
+    for _ in range(2):
+        await here.maintained(2, reload=False)
+        assert here.haproxy.table[one].state is Admin.DRAIN
+        assert (await here.upkeep.chores(paused=False)).notes == ()
+    here.now += 61
+    news = await here.upkeep.chores(paused=True)
+    assert news.notes == (f"web/{one[1]}: its time to drain is over",)
+    assert here.haproxy.table[one].state is Admin.MAINT
+    assert await here.audit() == ()
+    assert (await here.maintained(2, reload=False)).waits
+    assert here.haproxy.table[one].state is Admin.MAINT
+    assert (await here.swift(catalog(web=3, api=2), reload=False)).waits
+    assert here.haproxy.table[one].state is Admin.READY
+    here.now += 61
+    assert (await here.upkeep.chores(paused=False)).notes == ()
+    assert here.haproxy.table[one].state is Admin.READY
 
 
 async def test_a_drained_server_that_somebody_deleted_holds_nothing_up(here: Kept) -> None:
