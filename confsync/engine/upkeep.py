@@ -209,7 +209,8 @@ class Upkeep:
             RetireServer(backend=o.backend, server=o.server, cause=o.cause, delete=o.delete)
             for o in late  # one that somebody deleted meanwhile is out as well
         )
-        applied = await self._port.apply((*steps, *waiting), self._outlook.seen())
+        steps += waiting
+        applied = await self._port.apply(steps, self._outlook.seen())
         if applied.doubt:
             return News(notes=(f"the end of a drain is tried again: {applied.doubt}",))
         ended = {(one.backend, one.server) for one in late}
@@ -222,10 +223,7 @@ class Upkeep:
             steps=(*record.steps, *waiting),
         )
         return News(
-            notes=tuple(
-                f"{one.backend}/{one.server}: its time to drain is over"
-                for one in (*late, *waiting)
-            )
+            notes=tuple(f"{s.backend}/{s.server}: its time to drain is over" for s in steps)
         )
 
     def _overdue(self, record: Record, now: float) -> tuple[RetireServer, ...]:
