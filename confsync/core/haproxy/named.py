@@ -19,8 +19,8 @@ def _words(said: str) -> frozenset[str]:
 _PATH = re.compile(r"(?:(?<![\w./~+@%:-])|(?<=\bfile@)|(?<=\bopt@))/[\w./~+@%-]*[\w~+-]")
 # What HAProxy writes, binds or lives in; a state file changes all the time, and counts at loads only.
 _NOT_READ = _words(
-    """chroot log pidfile server-state-base server-state-file server-state-file-name stats
-    stats-file"""
+    """backing-file chroot log pidfile server-state-base server-state-file server-state-file-name
+    shm-stats-file stats stats-file"""
 )
 _BEHIND = _words(
     """-f ca-file ca-verify-file crl-file crt crt-list lua-load lua-load-per-thread

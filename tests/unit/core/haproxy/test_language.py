@@ -318,6 +318,7 @@ def test_files_that_a_configuration_names() -> None:
     log /dev/log local0
     stats socket /run/h.sock
     server-state-file /var/state
+    shm-stats-file /dev/shm/haproxy
     lua-load /etc/haproxy/x.lua
 defaults
     errorfile 503 errors/503.http
@@ -330,6 +331,8 @@ frontend f
     http-request deny if { path,map(rel.map) -m found } or { path,map(opt@/etc/opt.map) -m str x }
 backend b
     server x 10.0.0.1:80 ssl ca-file ca.pem # /etc/comment
+ring log
+    backing-file /var/lib/haproxy/log.ring
 """
     assert named.paths((config,)) == (
         "/etc/certs",
