@@ -1,7 +1,8 @@
 """Opens servers before their first check, where taking others away would leave none that serves.
 
-For runtime.closed_until_checked: a backend whose servers are all replaced would answer 503 until the
-first check of a new one has passed (measured on 2.6 to 3.2).
+With runtime.closed_until_checked a backend whose servers are all replaced would answer 503 until the
+first check of a new one has passed (measured on 2.6 to 3.2); so would one whose servers move one
+after the other. A reload would believe them all to be UP.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,26 +11,40 @@ from confsync import errors
 from confsync.adapters.haproxy import commands, readback
 from confsync.adapters.haproxy.readback import Place, Seen
 from confsync.adapters.haproxy.session import Session
-from confsync.domain.change import AddServer, Admin, ReplaceMap, Step
+from confsync.domain.change import AddServer, Admin, ReplaceMap, SetAddress, Step
 
 
-async def open_last(talk: Session, done: Sequence[Step], taking: Sequence[Step]) -> None:
-    """Open what waits for its first check in backends that `taking` leaves without a server.
+def closes(step: Step, *, closed: bool) -> bool:
+    """Tell whether a step leaves a server DOWN until its check. `closed`: new ones wait for it."""
+    match step:
+        case AddServer():
+            return closed and step.checked and step.state is Admin.READY
+        case SetAddress():
+            return step.down
+        case _:
+            return False
 
-    `done`: the steps before, which may have closed one that was checked in an earlier life. Raises
+
+async def open_last(talk: Session, closed: set[Place], steps: Sequence[Step]) -> None:
+    """Open what waits for its check in backends that `steps` leave without a server.
+
+    `closed`: servers that were told to be DOWN; those that are UP by now are taken out. Raises
     TargetError.
     """
     taken = {
         (step.backend, step.server)
-        for step in taking
-        if commands.takes_away(step) and not isinstance(step, ReplaceMap)
+        for step in steps
+        if not isinstance(step, ReplaceMap)
+        and (commands.takes_away(step) or (isinstance(step, SetAddress) and step.down))
     }
-    closed = {(step.backend, step.server) for step in done if isinstance(step, AddServer)}
+    if not taken:
+        return
     found: dict[str, list[Seen]] = {backend: [] for backend, _ in taken}
-    for answer in await talk.ask(*readback.questions(taking)):
+    for answer in await talk.ask(*readback.questions(steps)):
         for server in readback.servers(answer):
             if server.backend in found:
                 found[server.backend].append(server)
+    closed -= {server.place for servers in found.values() for server in servers if server.up}
     told = [
         commands.opened(backend, server)
         for servers in found.values()

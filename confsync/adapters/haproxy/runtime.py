@@ -49,6 +49,8 @@ class SocketRuntime:
         self._closed = closed
         self._worker = Observed(running=False)
         self._capabilities: Capabilities | None = None
+        self._down: set[readback.Place] = set()
+        """Servers of this worker that were told to be DOWN until a check has passed."""
         self._learned = False
         """Whether a server added to this worker has told what it had to tell."""
         self.notes: tuple[str, ...] = ()
@@ -66,7 +68,7 @@ class SocketRuntime:
             async with self._talk(observed) as talk:
                 path = self._options.stats_socket
                 self._capabilities, self.notes = await build.ask(talk, config, path)
-            self._worker, self._learned = observed, False
+            self._worker, self._learned, self._down = observed, False, set()
         return self._capabilities
 
     async def apply(self, steps: tuple[Step, ...], before: Observed) -> Applied:
@@ -125,9 +127,14 @@ class SocketRuntime:
                     await maps.replace(talk, step, spoken[part[0]])
                     work.done.update(part)
                 else:
-                    taking = [work.steps[number] for number in part]
-                    if self._closed and any(map(commands.takes_away, taking)):
-                        await opening.open_last(talk, work.steps[: part[0]], taking)
+                    steps = [work.steps[number] for number in part]
+                    if self._closed or self._down:
+                        await opening.open_last(talk, self._down, steps)
+                    self._down |= {
+                        (s.backend, s.server)
+                        for s in steps
+                        if not isinstance(s, ReplaceMap) and opening.closes(s, closed=self._closed)
+                    }
                     await self._batch(work, part, spoken, talk)
             learning = build.learns(work.steps, capabilities) if not self._learned else None
             if learning is not None:

@@ -190,6 +190,11 @@ async def _off(function: Callable[..., T], *args: object) -> T:
     return await asyncio.to_thread(function, *args)
 
 
+def _rarely_checked(step: AddServer) -> AddServer:
+    rarely = ("inter", "60s", "fastinter", "60s", "downinter", "60s")
+    return dataclasses.replace(step, words=(*step.words, *rarely))
+
+
 def _out(server: str) -> RetireServer:
     return RetireServer(backend="web", server=server)
 
@@ -314,8 +319,7 @@ async def test_all_servers_replaced_leave_no_moment_without_one(site: Site, load
     await _off(load.wait_ok, 20)
     site.runtime = SocketRuntime(site.options, closed=True)
     added = site.added("only"), site.added("later")
-    rarely = ("inter", "60s", "fastinter", "60s", "downinter", "60s")
-    first, later = (dataclasses.replace(s, words=(*s.words, *rarely)) for s in added)
+    first, later = (_rarely_checked(step) for step in added)
     try:
         assert (await site.apply(first, _out("first"))).doubt == ""
         await _off(load.wait_server, first.server)
@@ -330,6 +334,29 @@ async def test_all_servers_replaced_leave_no_moment_without_one(site: Site, load
         site.runtime = SocketRuntime(site.options)
         await site.apply(SetState(backend="web", server="first", state=Admin.READY))
         await site.apply(_out(first.server), _out(later.server))
+    assert load.stop().failed_as == {}
+
+
+async def test_servers_that_move_one_after_the_other_leave_none_without_one(
+    site: Site, load: Load
+) -> None:
+    """Each is DOWN at its new place until its check has passed, unless it would be the last."""
+    await _off(load.wait_ok, 20)
+    both = tuple(_rarely_checked(site.added(name)) for name in ("mover1", "mover2"))
+    try:
+        assert (await site.apply(*both, _out("first"))).doubt == ""
+        for step in both:
+            port = site.backends.start(f"to-{step.server}")
+            move = SetAddress(
+                backend="web", server=step.server, address="127.0.0.1", port=port, down=True
+            )
+            assert (await site.apply(move)).doubt == ""
+            await _off(load.wait_ok, 20)
+        await _off(load.wait_server, "to-mover1")
+        assert site.row("mover2")[5] == "0"
+    finally:
+        await site.apply(SetState(backend="web", server="first", state=Admin.READY))
+        await site.apply(*(_out(step.server) for step in both))
     assert load.stop().failed_as == {}
 
 

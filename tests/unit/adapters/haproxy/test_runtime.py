@@ -171,6 +171,40 @@ async def test_else_none_is_opened(fake: FakeWorker, others: dict[str, Server]) 
     assert [command for command in fake.told() if "health" in command] == []
 
 
+async def test_two_that_move_one_after_the_other_are_not_both_down(fake: FakeWorker) -> None:
+    """The first one waits for its check at its new place when the second one goes."""
+    one = runtime(fake)
+    moves = [
+        SetAddress(backend="api", server=name, address="10.0.0.9", port=port, down=True)
+        for name, port in (("a", 81), ("b", 82), ("a", 83))
+    ]
+    for number, name in ((0, "b"), (1, "a")):
+        assert not (await one.apply((moves[number],), BEFORE)).doubt
+        assert fake.servers[f"api/{name}"].up
+    assert fake.told("set server api/a health") == [
+        "set server api/a health down",
+        "set server api/a health up",
+    ]
+    # Its check fails meanwhile, and it was not moved again: nobody believes it once more.
+    fake.servers["api/b"].up = True
+    again = runtime(fake)
+    fake.servers["api/a"].up, fake.servers["api/a"].checked = False, 8
+    assert not (await again.apply((SetWeight(backend="api", server="b", weight=0),), BEFORE)).doubt
+    assert not fake.servers["api/a"].up
+
+
+async def test_one_that_was_checked_since_is_forgotten(fake: FakeWorker) -> None:
+    one = runtime(fake)
+    move = SetAddress(backend="api", server="a", address="10.0.0.9", port=81, down=True)
+    assert not (await one.apply((move,), BEFORE)).doubt
+    fake.servers["api/a"].up = True
+    assert not (await one.apply((SetWeight(backend="api", server="b", weight=0),), BEFORE)).doubt
+    fake.servers["api/a"].up, fake.servers["api/a"].checked = False, 8
+    fake.servers["api/b"].weight = 1
+    assert not (await one.apply((SetWeight(backend="api", server="b", weight=0),), BEFORE)).doubt
+    assert not fake.servers["api/a"].up
+
+
 async def test_what_cannot_be_opened_takes_nothing_away(fake: FakeWorker) -> None:
     one, opens = _only(fake, "3.2")
     fake.odd[opens] = "health checks are not enabled on this server.\n"
