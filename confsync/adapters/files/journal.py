@@ -11,6 +11,9 @@ from pathlib import Path
 
 from confsync.adapters.files import durable
 
+_PIECE = 4096
+"""Bytes that a kill does not divide on their way to a file: a page, the smallest there is."""
+
 
 class Phase(StrEnum):
     """Which way the files go."""
@@ -49,8 +52,9 @@ class JournalFile:
     def save(self, journal: Journal, *, sync: bool = True) -> None:
         """Write it and, with `sync`, have the disk confirm it. Raises OSError.
 
-        Without, one that is there is written over, in one piece that no kill divides: a rename over
-        a file takes ext4 a millisecond, and a change would wait for it.
+        Without, one that is there is written over where it has the room, in one piece that no kill
+        divides and no full disk cuts: a rename over a file takes ext4 a millisecond, and a change
+        would wait for it.
         """
         value = {
             "phase": journal.phase,
@@ -63,16 +67,18 @@ class JournalFile:
             durable.replace(self.path, data, sync=sync)
 
     def _over(self, data: bytes) -> bool:
-        """Write over the file that is there, blanks up to its end; False when there is none."""
+        """Write over the file that is there, blanks up to its end; False when that is not safe."""
         try:
             fd = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             return False
         try:
-            os.write(fd, data.ljust(os.fstat(fd).st_size))
+            size = os.fstat(fd).st_size
+            if not len(data) <= size <= _PIECE:
+                return False
+            return os.write(fd, data.ljust(size)) == size  # else it is replaced as a whole
         finally:
             os.close(fd)
-        return True
 
     def load(self) -> Journal | None:
         """Read it (None: there is none). Raises OSError, ValueError when it is no journal."""
