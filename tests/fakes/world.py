@@ -11,7 +11,14 @@ from confsync.domain.loadbalancer import LoadBalancer, Problem
 from confsync.domain.rendered import RenderedConfig, RenderedFile
 from confsync.domain.running import Observed, Record, ServerState
 from confsync.domain.status import CycleReport, SourceState
-from confsync.errors import CheckRejected, ConfsyncError, RenderError, StateError, Unavailable
+from confsync.errors import (
+    CheckRejected,
+    ConfsyncError,
+    RenderError,
+    StateError,
+    Unavailable,
+    WriteError,
+)
 from confsync.ports import Staged
 
 MAIN = "/etc/haproxy/haproxy.cfg"
@@ -129,7 +136,9 @@ class Store:
 
     def restore(self) -> tuple[str, ...]:
         self.done.append("restore")
-        previous, self.previous = self.previous or {}, None
+        if self.previous is None:
+            raise WriteError("nothing was promoted that could be taken back")
+        previous, self.previous = self.previous, None
         for name, text in previous.items():
             if text is None:
                 self.disk.pop(name, None)

@@ -182,12 +182,20 @@ class FileStore:
             self._journal.remove()
 
     def restore(self) -> tuple[str, ...]:
-        """Put the previous set back; returns what changed on disk. Raises WriteError."""
+        """Put the previous set back; returns what changed on disk. Raises WriteError.
+
+        Also where no promotion is open: what is kept then is older than the last that was confirmed.
+        """
         with dest.errors_at(self._journal.path):
             previous = self._previous.load()
         if previous is None:
             raise WriteError(
                 f"{self._options.state / 'previous'}: no whole previous set is kept there",
+                remedy="put the files right by hand",
+            )
+        if not self._journal.path.exists():
+            raise WriteError(
+                "nothing was promoted that could be taken back",
                 remedy="put the files right by hand",
             )
         now = {d: dest.present(d) for d in previous}

@@ -118,6 +118,15 @@ def test_a_confirmed_promotion_is_the_way_back(site: Site) -> None:
     assert site.words() == ["second", "second", "second"]
 
 
+def test_a_confirmed_promotion_is_not_taken_back(site: Site) -> None:
+    store = site.store()
+    site.promote(store, "old")
+    site.promote(store, "new")
+    with pytest.raises(WriteError, match="nothing was promoted"):
+        store.restore()
+    assert site.words() == ["new", "new", "new"]
+
+
 def test_restore_without_a_previous_set_is_one_clear_error(site: Site) -> None:
     with pytest.raises(WriteError, match="no whole previous set"):
         site.store().restore()
