@@ -25,14 +25,15 @@ class Recorder:
         self._stepper = stepper
         self._store = store
         self._state = state
-        self._saved: Record | None = None
         self._saving = asyncio.Lock()
         # The first turn that finds all in step ends a journal that a crash may have left.
         self._unsettled = True
 
     def restore(self) -> None:
         """Know what the state directory has already."""
-        self._saved = self._outlook.record
+        self._stepper.kept = self._outlook.record
+        if self._outlook.record is not None:
+            self._stepper.settled = self._outlook.record.promoted
 
     def foreign(
         self, plan: WritePlan | ReloadPlan | RuntimePlan, disk: Mapping[str, str | None]
@@ -44,7 +45,7 @@ class Recorder:
             for name in plan.destinations
             if (there := disk.get(name)) is not None
             and name in promoted
-            and digest(there) != promoted[name]
+            and digest(there) not in {promoted[name], self._stepper.settled.get(name)}
         ]
 
     def unknown(
@@ -98,20 +99,20 @@ class Recorder:
             self._outlook.record = replace(kept, promoted=config.digests())
         if swift and self._stepper.unproven is not None:
             return  # kept and checked later
-        if self._unsettled or self._saved != self._outlook.record:
+        if self._unsettled or self._stepper.kept != self._outlook.record:
             await self.confirm(draft)
 
     async def save(self, draft: Draft) -> bool:
         """Keep the record."""
         async with self._saving:
             record, rounds = self._outlook.record, self._stepper.rounds
-            if record is None or record is self._saved:
+            if record is None or record is self._stepper.kept:
                 return record is not None
             faults.point("before-record")
             if not await keep(draft, self._state.save_record, record):
                 return False
             faults.point("after-record")
-            self._saved = record
+            self._stepper.kept = record
             if not self._outlook.must:
                 self._outlook.unsure = False
                 await self._stepper.sent(rounds)
@@ -120,8 +121,10 @@ class Recorder:
     async def confirm(self, draft: Draft) -> None:
         """Save the record, then end the journal: a crash between the two is a reload too many."""
         self._unsettled = True
-        if self._saved is self._outlook.record:
-            self._saved = None
-        if await self.save(draft):
+        record = self._outlook.record
+        if self._stepper.kept is record:
+            self._stepper.kept = None
+        if record is not None and await self.save(draft):
             await asyncio.to_thread(self._store.settle)
             self._unsettled = False
+            self._stepper.settled = record.promoted

@@ -6,7 +6,7 @@ structure is new, and afterwards where it is not (engine/shapes.py, engine/upkee
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from confsync import faults
@@ -58,6 +58,11 @@ class Stepper:
         """Live, and not checked as it is."""
         self.proven: RenderedConfig | None = None
         """The last that was checked as it is, or loaded."""
+        self.kept: Record | None = None
+        """The record that the state has."""
+        self.settled: Mapping[str, str] = {}
+        """Destination -> digest of what confsync had there when a journal ended: a restore puts it
+        back."""
 
     def seed(self, config: RenderedConfig, view: View, record: Record | None) -> None:
         """Take what HAProxy loaded as passed, once: what is refused later is not trusted again."""

@@ -53,6 +53,8 @@ class Upkeep:
             options=options, main=main, outlook=outlook, stepper=stepper, state=state, port=port
         )
         self._told = ""
+        self._passed = False
+        """A set has passed whose journal stands."""
         self._in_use: tuple[Leftover, ...] = ()
         self._collect_at = self._collect_pause = 0.0
         self._draining: dict[tuple[str, str], float] = {}
@@ -101,19 +103,41 @@ class Upkeep:
         return False
 
     async def proven(self, config: RenderedConfig) -> bool:
-        """End the journal for a set that passed; False when it is no longer the live one."""
+        """Let a set pass, and end its journal; False when it is no longer the live one."""
         if self._stepper.unproven is not config:
             return False
         view = self._outlook.view
         if view is not None:
             self._stepper.passed(config, view.configs(self._main))
         self._stepper.unproven = None
-        if not self._outlook.must:
-            await asyncio.to_thread(self._store.settle)
+        self._passed = True
+        await self._settle()
         return True
 
+    async def _settle(self) -> None:
+        """End the journal of what passed, once the record tells of it.
+
+        Before, only the journal has the next start ask what was sent: it would believe an older record.
+        """
+        record = self._outlook.record
+        if not self._passed or self._stepper.unproven is not None or self._outlook.must:
+            return
+        if record is not None and record is self._stepper.kept:
+            await asyncio.to_thread(self._store.settle)
+            self._passed = False
+            self._stepper.settled = record.promoted
+
     async def undo(self, error: CheckRejected) -> News:
-        """Take back what HAProxy's check refuses though it runs: the file, then the steps."""
+        """Take back what HAProxy's check refuses though it runs: the file, then the steps.
+
+        Raises CheckUnavailable where the check was of what another hand has written since.
+        """
+        if not self._outlook.must and await self._edited():
+            raise CheckUnavailable(
+                f"another hand changed a file before it was checked: {error}",
+                remedy="the next turn looks at the change",
+                detail=error.detail,
+            ) from error
         self._stepper.unproven = None
         self._stepper.shapes.forget()
         said = "\n".join(filter(None, (str(error), error.detail)))
@@ -138,6 +162,12 @@ class Upkeep:
                 record, steps, config, main=self._main, now=self._clock(), around=view.around
             )
         return News(wanted=wanted, alarms=(alarm,))
+
+    async def _edited(self) -> bool:
+        """Tell whether the live files are no longer those that were to be checked."""
+        files = self._stepper.unproven.files if self._stepper.unproven else ()
+        disk = await asyncio.to_thread(self._store.read, tuple(f.destination for f in files))
+        return any(disk[f.destination] != f.text for f in files)
 
     async def _way_back(
         self, record: Record, view: View, back: tuple[str, ...]
@@ -178,6 +208,7 @@ class Upkeep:
         """Do what is due. While paused only drain deadlines run."""
         news = News()
         try:
+            await self._settle()
             if self._outlook.ours is not None:
                 news += await self._deadlines()
                 if not paused:
@@ -185,7 +216,7 @@ class Upkeep:
                     news += await self._collect()
                     news += await self.auditor.audited()
                     news += self._due_reload()
-        except TargetError as error:
+        except (TargetError, WriteError) as error:
             told, self._told = self._told, str(error)
             return news if told == self._told else news + News(notes=(f"upkeep: {error}",))
         self._told = ""

@@ -12,7 +12,13 @@ from confsync.domain.running import Capabilities, Drift
 from confsync.domain.status import CycleReport, Outcome
 from confsync.engine import hands
 from confsync.engine.upkeep import Upkeep
-from confsync.errors import CheckRejected, CheckUnavailable, TargetUnavailable, WriteError
+from confsync.errors import (
+    CheckRejected,
+    CheckUnavailable,
+    StateError,
+    TargetUnavailable,
+    WriteError,
+)
 from tests.fakes.socket import Killed
 from tests.fakes.world import MAIN, catalog
 from tests.unit.engine.test_stepping import World
@@ -32,6 +38,8 @@ class Kept(World):
         return self.cycle.upkeep
 
     async def proven(self) -> bool:
+        """Keep and check, in the order of the agent's background."""
+        await self.cycle.finish()
         config, refused = await self.upkeep.prove()
         assert config is not None
         if refused is not None:
@@ -419,3 +427,83 @@ async def test_without_the_previous_files_a_refusal_is_still_an_alarm(here: Kept
     here.store.restore = fails  # type: ignore[method-assign]
     news = await here.upkeep.undo(CheckRejected("no"))
     assert "the previous files are not back: read-only" in news.alarms[0]
+
+
+async def test_a_journal_stands_until_the_record_tells_of_what_passed(here: Kept) -> None:
+    """Killed before, the next agent would take an older record for what runs."""
+    here.state.error = StateError("full")
+    await here.swift(catalog(web=4, api=2))
+    assert await here.proven()
+    assert "settle" not in here.store.done
+    here.restarted()  # after a kill -9, with the disk still full: the change is gone from the registry
+    assert (await here.swift(catalog(web=3, api=2))).outcome is Outcome.RELOADED
+    assert here.in_step()
+
+
+async def test_a_journal_ends_once_the_record_is_kept_after_all(here: Kept) -> None:
+    here.state.error = StateError("full")
+    await here.swift(catalog(web=4, api=2))
+    assert await here.proven()
+    await here.upkeep.chores(paused=False)
+    assert "settle" not in here.store.done
+    here.state.error = None
+    assert await here.cycle.finish() == ()
+    await here.upkeep.chores(paused=False)
+    assert here.store.done[-1] == "settle"
+    await here.upkeep.chores(paused=False)
+    assert here.store.done.count("settle") == 1
+
+
+async def test_once_ends_no_journal_without_its_record(here: Kept) -> None:
+    here.state.error = StateError("full")
+    assert (await here.turn(catalog(web=4, api=2))).outcome is Outcome.APPLIED
+    assert "settle" not in here.store.done
+
+
+async def test_a_refusal_of_what_was_promoted_long_ago_takes_no_file_back(here: Kept) -> None:
+    """Steps to a file that stood there already: the set before it may be of last week."""
+    await here.swift(catalog(web=4, api=2))
+    assert await here.proven()
+    live = here.store.disk[MAIN]
+    here.renderer.section = "    balance leastconn\n"
+    await here.swift(catalog(web=3, api=2), reload=False)  # a server goes ahead of a reload
+    here.renderer.section = ""
+    await here.swift(catalog(web=4, api=2))  # and comes back
+    assert here.store.done == []
+    here.haproxy.refuses = lambda staged: staged is None
+    assert not await here.proven()
+    assert "nothing was promoted" in here.alarms[0]
+    assert here.store.disk[MAIN] == live
+    assert here.in_step()
+
+
+async def test_an_edit_before_the_check_is_not_taken_for_the_change(here: Kept) -> None:
+    await here.swift(catalog(web=4, api=2))
+    edit = here.store.disk[MAIN] + "broken\n"
+    here.store.put(MAIN, edit)
+    here.haproxy.refuses = lambda staged: staged is None
+    with pytest.raises(CheckUnavailable, match="another hand"):
+        await here.proven()
+    assert here.store.disk[MAIN] == edit
+    assert len(here.of("web")) == 4
+    here.haproxy.refuses = lambda _: False
+    await here.swift(catalog(web=4, api=2))
+    assert here.store.kept == {f"foreign{MAIN}": edit}
+    assert here.in_step()
+
+
+async def test_what_was_put_back_is_no_edit_by_another_hand(here: Kept) -> None:
+    here.socket.dies_after = 1
+    here.haproxy.reload_error = TargetUnavailable("no")
+    assert (await here.swift(catalog(web=5, api=2))).outcome is Outcome.FAILED
+    assert here.store.done[-1] == "restore"
+    here.haproxy.reload_error = None
+    assert (await here.swift(catalog(web=5, api=2))).outcome is Outcome.RELOADED
+    await here.swift(catalog(web=6, api=2))
+    here.haproxy.refuses = lambda staged: staged is None
+    here.socket.dies_after = 0
+    assert not await here.proven()
+    here.haproxy.refuses = lambda _: False
+    assert (await here.swift(catalog(web=4, api=2))).outcome is Outcome.RELOADED
+    assert here.store.kept == {}
+    assert here.in_step()
