@@ -161,8 +161,7 @@ def namespaces() -> None:
     subprocess.run(["ip", "netns", "delete", name], check=True)
 
 
-_FIRST, _BLOCK, _BLOCKS = 10000, 100, 200
-_taken: list[socket.socket] = []
+_FIRST, _BLOCK, _BLOCKS = 2000, 100, 80
 
 
 def _candidates() -> Iterator[int]:
@@ -179,7 +178,7 @@ def _candidates() -> Iterator[int]:
         except OSError:
             mark.close()
             continue
-        _taken.append(mark)
+        mark.detach()  # open until the process ends
         mine += range(block, block + _BLOCK)
         yield from range(block, block + _BLOCK)
     yield from itertools.cycle(mine)
@@ -192,7 +191,8 @@ def free_ports(count: int) -> list[int]:
     """Return free loopback ports, all different, also from those of earlier calls.
 
     They come from below the kernel's ephemeral range, so that no outgoing connection of a test
-    running meanwhile takes one between the choice here and the bind of its owner.
+    running meanwhile takes one between the choice here and the bind of its owner; and from below
+    those that `confsync demo` takes (10000 to 29999), which cannot know of ours.
     """
     ports: list[int] = []
     for port in itertools.islice(_ports, _BLOCK * _BLOCKS):
