@@ -122,7 +122,7 @@ class Agent:
         what: str,
         *,
         since: int = 0,
-        timeout: float = 30,
+        timeout: float = 60,
     ) -> Line:
         """Return the first line after `since` that `wanted` accepts."""
 
@@ -142,7 +142,7 @@ class Agent:
             raise AssertionError(f"{error}; the log ends:\n{self.output()[-4000:]}") from None
 
     def wait_cycle(
-        self, outcome: str, *, since: int = 0, timeout: float = 30, **fields: object
+        self, outcome: str, *, since: int = 0, timeout: float = 60, **fields: object
     ) -> Line:
         """Wait for a cycle with this outcome, and these fields."""
         return self.wait(
@@ -155,7 +155,7 @@ class Agent:
             timeout=timeout,
         )
 
-    def wait_live(self, *, since: int = 0, timeout: float = 30) -> Line:
+    def wait_live(self, *, since: int = 0, timeout: float = 60) -> Line:
         """Wait for a cycle that changed what runs, whether by a reload or without one."""
         return self.wait(
             lambda line: line.get("event") in LIVE, "a change", since=since, timeout=timeout

@@ -14,7 +14,7 @@ from typing import Self
 from tests.support import machine
 from tests.support.agent import Agent
 from tests.support.haproxy import talk
-from tests.support.process import Process, wait_until
+from tests.support.process import Process, alive, wait_until
 
 
 class Balancer(Agent):
@@ -96,7 +96,7 @@ class Balancer(Agent):
         raise AssertionError("no master in show proc")
 
     def event(
-        self, text: str, *, since: int = 0, timeout: float = 30, **fields: object
+        self, text: str, *, since: int = 0, timeout: float = 60, **fields: object
     ) -> dict[str, object]:
         """Wait for an event with these fields."""
         return self.wait(
@@ -134,14 +134,6 @@ def end(pid: int) -> None:
     except ProcessLookupError:
         return
     wait_until(lambda: not alive(pid), f"the end of {pid}")
-
-
-def alive(pid: int) -> bool:
-    """Tell whether a process runs; one that ended and that nobody has asked for does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
-    except OSError:
-        return False
 
 
 def config(port: int, *servers: int, answer: str = "", extra: str = "") -> str:

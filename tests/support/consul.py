@@ -109,7 +109,7 @@ class Consul:
         if wait:
             self.wait_ready()
 
-    def wait_ready(self, *, timeout: float = 30.0) -> None:
+    def wait_ready(self, *, timeout: float = 60.0) -> None:
         """Wait for a leader; with ACLs also bootstrap them."""
         wait_until(self._has_leader, f"Consul's leader ({self.logs()[-800:]})", timeout=timeout)
         if self._acl and self.token is None:

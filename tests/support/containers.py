@@ -104,25 +104,38 @@ def _stub(
 
 def _build(tag: str, context: Path, *arguments: str) -> str:
     """Build an image; what had the tag before goes, unless a container of another test runs on it."""
-    before = docker("image", "inspect", "-f", "{{.Id}}", tag, check=False)
-    docker("build", "--quiet", "--tag", tag, *arguments, str(context), timeout=600)
-    after = docker("image", "inspect", "-f", "{{.Id}}", tag)
+    with building():
+        before = docker("image", "inspect", "-f", "{{.Id}}", tag, check=False)
+        docker("build", "--quiet", "--tag", tag, *arguments, str(context), timeout=600)
+        after = docker("image", "inspect", "-f", "{{.Id}}", tag)
     if before.startswith("sha256:") and before != after:
-        docker("rmi", before, check=False)
-        for title in ("confsync", "confsync-lb"):
-            ours = f"label=org.opencontainers.image.title={title}"
-            docker("image", "prune", "--force", "--filter", ours, check=False)
+        tidy(before)
     return tag
 
 
 @contextlib.contextmanager
-def _lock(name: str) -> Iterator[None]:
+def _lock(name: str, how: int = fcntl.LOCK_EX) -> Iterator[None]:
     """Let one of several test workers build at a time."""
     folder = machine.cache()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, how)
         yield
+
+
+def building() -> contextlib.AbstractContextManager[None]:
+    """Keep `tidy` away: what a build has made has no name until its end, and no container yet."""
+    return _lock("images", fcntl.LOCK_SH)
+
+
+def tidy(*images: str) -> None:
+    """Remove images, and ours that have lost their name; leave that to the next who builds now."""
+    with contextlib.suppress(BlockingIOError), _lock("images", fcntl.LOCK_EX | fcntl.LOCK_NB):
+        for image in images:
+            docker("rmi", image, check=False)
+        for title in ("confsync", "confsync-lb"):
+            ours = f"label=org.opencontainers.image.title={title}"
+            docker("image", "prune", "--force", "--filter", ours, check=False)
 
 
 # Containers
@@ -157,10 +170,18 @@ class Container:
         return self.inspect("{{json .Config.Env}}")
 
     def logs(self) -> str:
-        """Return all that it has said, over restarts too."""
+        """Return all that it has said, over restarts too: what is new comes last."""
         argv = ["docker", "logs", self.name]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
-        return done.stdout + done.stderr
+        done = subprocess.run(
+            argv,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=60,
+        )
+        return done.stdout
 
     def exec(self, *argv: str, check: bool = True) -> str:
         return docker("exec", self.name, *argv, check=check)
@@ -197,7 +218,7 @@ class Container:
             return None
 
         try:
-            return wait_until(found, f"a line of {self.name}", timeout=40) or {}
+            return wait_until(found, f"a line of {self.name}") or {}
         except TimeoutError as error:
             raise AssertionError(f"{error}; it says:\n{self.logs()[-3000:]}") from None
 
@@ -262,7 +283,7 @@ class RemoteConsul:
                 return self.ask("GET", "/v1/status/leader")
             return None
 
-        wait_until(leader, "Consul's leader", timeout=30)
+        wait_until(leader, "Consul's leader")
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         connection = http.client.HTTPConnection(self._container.address, 8500, timeout=10)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.support import machine
-from tests.support.process import Process, wait_until
+from tests.support.process import Process, alive, wait_until
 
 HOST_VERSIONS = ("2.6", "2.8")
 CONTAINER_VERSIONS = ("3.0", "3.2")  # "3.2" is whatever Debian's sid has
@@ -77,7 +77,7 @@ class Haproxy:
         if wait:
             self.wait_ready()
 
-    def wait_ready(self, *, timeout: float = 20.0) -> None:
+    def wait_ready(self, *, timeout: float = 60.0) -> None:
         """Wait until a worker answers through the master (3.2 lists one that still reads its files)."""
 
         def ready() -> bool:
@@ -141,8 +141,13 @@ class Haproxy:
         before = self.worker_pid()
         self.master("reload")
 
+        self.wait_other_worker(before)
+
+    def wait_other_worker(self, before: int) -> None:
+        """Wait until another worker than this one serves."""
+
         def taken_over() -> bool:
-            with contextlib.suppress(OSError):  # the master's socket refuses while it reloads
+            with contextlib.suppress(OSError):  # the sockets may refuse while it reloads
                 return (now := self.worker_pid()) != before and now in self.workers()
             return False
 
@@ -176,7 +181,8 @@ class Haproxy:
     def worker_pid(self) -> int:
         """Return the pid of the worker that serves, as HAProxy's `show info` says it."""
         found = re.search(r"^Pid: (\d+)$", self.runtime("show info"), re.MULTILINE)
-        assert found is not None, "no Pid in show info"
+        if found is None:  # it was about to end
+            raise ConnectionError("no Pid in show info")
         return int(found[1])
 
     def reloads(self) -> int:
@@ -231,8 +237,9 @@ def _docker(*args: str) -> str:
 
 
 def _children(pid: int) -> Iterator[int]:
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        yield from map(int, (task / "children").read_text().split())
+    with contextlib.suppress(OSError):  # it may end meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            yield from map(int, (task / "children").read_text().split())
 
 
 def _end(pids: Sequence[int]) -> None:
@@ -240,7 +247,7 @@ def _end(pids: Sequence[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the workers' end")
+    wait_until(lambda: not any(map(alive, pids)), "the workers' end")
 
 
 def simple_config(

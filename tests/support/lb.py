@@ -98,8 +98,12 @@ class Lb(Container):
 
     def wait_worker(self) -> str:
         """Wait until it has one worker, and name it."""
-        wait_until(lambda: len(self.workers()) == 1, f"a worker in {self.name}")
-        return self.workers().pop()
+
+        def one() -> str:
+            found = self.workers()
+            return found.pop() if len(found) == 1 else ""
+
+        return wait_until(one, f"a worker in {self.name}")
 
     def file(self, name: str = "haproxy.cfg") -> str:
         """Read a file as the container has it."""

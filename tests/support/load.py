@@ -96,7 +96,7 @@ class Load:
         close: int = 4,
         streams: int = 2,
         think: float = 0.005,
-        seconds: float = 60,
+        seconds: float = 300,
         requests: int = 2_000_000,
         timeout: float = 10,
         address: str = "127.0.0.1",
@@ -162,7 +162,7 @@ class Load:
             return self._last
 
     def wait(
-        self, until: Callable[[Report], object], what: str, *, timeout: float = 20.0
+        self, until: Callable[[Report], object], what: str, *, timeout: float = 60.0
     ) -> Report:
         """Return the first report that `until` accepts."""
         end = time.monotonic() + timeout
@@ -174,12 +174,12 @@ class Load:
                 raise TimeoutError(f"{what}: the load never saw it in {timeout} s: {report}")
             time.sleep(0.05)
 
-    def wait_ok(self, more: int, *, timeout: float = 20.0) -> Report:
+    def wait_ok(self, more: int, *, timeout: float = 60.0) -> Report:
         """Wait until `more` further requests were answered."""
         goal = self.report().ok + more
         return self.wait(lambda report: report.ok >= goal, f"{more} more ok", timeout=timeout)
 
-    def wait_server(self, name: str, *, timeout: float = 20.0) -> Report:
+    def wait_server(self, name: str, *, timeout: float = 60.0) -> Report:
         """Wait until this server has answered."""
         return self.wait(lambda report: name in report.servers, f"{name}", timeout=timeout)
 

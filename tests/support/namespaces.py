@@ -169,7 +169,7 @@ class Runner:
     def count(self, text: str) -> int:
         return sum(event["text"] == text for event in self.events)
 
-    def wait(self, text: str, *, timeout: float = 20) -> dict[str, Any]:
+    def wait(self, text: str, *, timeout: float = 60) -> dict[str, Any]:
         """Wait for an event."""
         self._until(lambda: self.count(text), text, timeout)
         return self._last(text)
@@ -182,7 +182,7 @@ class Runner:
     def standing(self) -> dict[str, Any]:
         before = self.count("standing")
         self.tell("standing")
-        self._until(lambda: self.count("standing") > before, "standing", 10)
+        self._until(lambda: self.count("standing") > before, "standing", 60)
         return self._last("standing")
 
     def _last(self, text: str) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class Runner:
     def signal(self, number: signal.Signals) -> None:
         self._child.send_signal(number)
 
-    def ended(self, timeout: float = 20) -> int:
+    def ended(self, timeout: float = 60) -> int:
         """Wait for its end; return its exit code."""
         code = self._child.wait(timeout)
         self._thread.join(5)

@@ -198,7 +198,7 @@ class Pair:
         """List the hosts that have an address, the first shared one by default."""
         return [host for host in self.hosts if host.has(address or self.vip)]
 
-    def holder(self, *, timeout: float = 30) -> Host:
+    def holder(self, *, timeout: float = 60) -> Host:
         """Wait until exactly one host has the address."""
         found = wait_until(self._only, "one holder of the address", timeout=timeout)
         assert found is not None
@@ -212,7 +212,7 @@ class Pair:
         """Wait until both load balancers work; returns the holder."""
         for host in self.hosts:
             try:
-                wait_until(lambda h=host: h.ready, f"{host.letter} at work", timeout=40)  # type: ignore[misc]
+                wait_until(lambda h=host: h.ready, f"{host.letter} at work", timeout=60)  # type: ignore[misc]
             except TimeoutError as error:
                 raise AssertionError(f"{error}:\n{host.lb.logs()[-4000:]}") from None
         return self.holder()

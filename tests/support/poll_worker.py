@@ -5,6 +5,8 @@ stdin, or its time is over; then each poll that ended is one line: start, end, o
 Standard library only, so that it runs inside any container.
 
 Polls are started by the clock, not by the end of the last: what hangs does not hide what comes after.
+Their time limit is one of a clock that stands still while this process does: a machine that stalls is
+nobody's outage.
 """
 
 import asyncio
@@ -47,11 +49,45 @@ async def exchange(settings: dict[str, Any], context: ssl.SSLContext | None) -> 
     return body.decode("latin-1").strip()
 
 
-async def poll(settings: dict[str, Any], context: ssl.SSLContext | None, into: list[Any]) -> None:
+class Limits:
+    """Ends polls that take too long."""
+
+    def __init__(self, longest: float, stall: float) -> None:
+        """`longest`: of a poll; `stall`: longer between two ticks was no time of ours. Seconds."""
+        self._longest = longest
+        self._stall = stall
+        self._now = 0.0
+        self._ticked = time.monotonic()
+        self.open: dict[asyncio.Timeout, float] = {}
+
+    def begin(self) -> asyncio.Timeout:
+        limit = asyncio.timeout(None)
+        self.open[limit] = self._now + self._longest
+        return limit
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        self._now += min(now - self._ticked, self._stall)
+        self._ticked = now
+        for limit, end in self.open.items():
+            if end <= self._now:
+                limit.reschedule(asyncio.get_running_loop().time())
+
+
+async def poll(
+    settings: dict[str, Any],
+    context: ssl.SSLContext | None,
+    limits: Limits,
+    limit: asyncio.Timeout,
+    into: list[Any],
+) -> None:
     began, server, outcome = time.time(), "", "ok"
     try:
-        async with asyncio.timeout(settings["timeout"]):
-            server = await exchange(settings, context)
+        async with limit:
+            try:
+                server = await exchange(settings, context)
+            finally:
+                del limits.open[limit]
     except TimeoutError:
         outcome = "timeout"
     except Wrong as wrong:
@@ -71,14 +107,20 @@ async def main() -> None:
     loop.call_later(settings["seconds"], stop.set)
     found: list[Any] = []
     print("ready", flush=True)
+    interval = settings["interval"]
+    limits = Limits(settings["timeout"], 5 * interval)
     due = loop.time()
     async with asyncio.TaskGroup() as group:
         while not stop.is_set():
-            group.create_task(poll(settings, context, found))
+            group.create_task(poll(settings, context, limits, limits.begin(), found))
             # After a stall it goes on from now: a burst would be another load than the one asked for.
-            due = max(due + settings["interval"], loop.time())
+            due = max(due + interval, loop.time())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), max(0.0, due - loop.time()))
+            limits.tick()
+        while limits.open:
+            await asyncio.sleep(interval)
+            limits.tick()
     for line in sorted(found):
         print(json.dumps(line))
 

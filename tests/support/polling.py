@@ -86,7 +86,7 @@ class Polling:
         *,
         interval: float = 0.01,
         timeout: float = 0.9,
-        seconds: float = 120,
+        seconds: float = 300,
         host: str = "test",
         path: str = "/",
         tls: bool = False,

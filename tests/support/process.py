@@ -79,7 +79,7 @@ class Process:
         self.signal(signal.SIGCONT)
 
 
-def wait_until(probe: Callable[[], T], what: str, *, timeout: float = 20.0) -> T:
+def wait_until(probe: Callable[[], T], what: str, *, timeout: float = 60.0) -> T:
     """Call `probe` until it returns something true; name `what` never came when it does not."""
     end = time.monotonic() + timeout
     while True:
@@ -90,5 +90,18 @@ def wait_until(probe: Callable[[], T], what: str, *, timeout: float = 20.0) -> T
         time.sleep(0.01)
 
 
+def alive(pid: int) -> bool:
+    """Tell whether a process runs; one that ended and that nobody has asked for does not."""
+    return _state(Path(f"/proc/{pid}")) not in {"", "Z", "X"}
+
+
 def _stopped(thread: Path) -> bool:
-    return (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return _state(thread) in {"", "T"}  # a thread may end meanwhile
+
+
+def _state(place: Path) -> str:
+    """Read the letter of a process or thread; "" of none."""
+    try:
+        return (place / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""

@@ -61,7 +61,7 @@ class SystemdHost:
         argv += ["-v", "/sys/fs/cgroup:/sys/fs/cgroup:rw", self._image, "/lib/systemd/systemd"]
         _run(argv)
         try:
-            wait_until(self._up, f"systemd in {self.name}", timeout=60)
+            wait_until(self._up, f"systemd in {self.name}", timeout=120)
         except TimeoutError as error:
             state = self.sh("systemctl is-system-running; systemctl list-jobs", check=False)
             raise TimeoutError(f"{error}: {state.out}{state.err}") from None

@@ -54,7 +54,7 @@ class Terminal:
         assert found, shown
         return re.findall(r"\[(.*?)\]", found[-1])
 
-    def _until(self, words: str, seconds: float = 20) -> str:
+    def _until(self, words: str, seconds: float = 60) -> str:
         """Read until these words are shown; return what stands before them."""
         deadline = time.monotonic() + seconds
         while words not in self._screen:
