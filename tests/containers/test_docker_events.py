@@ -20,7 +20,7 @@ def serves(site: Site, *names: str) -> None:
         wanted.discard(get("127.0.0.1", site.port, "web")[1])
         return not wanted
 
-    wait_until(all_answered, f"answers of {', '.join(names)}", timeout=30)
+    wait_until(all_answered, f"answers of {', '.join(names)}")
 
 
 def said(agent: Agent, words: str, since: int) -> None:
@@ -34,7 +34,7 @@ def test_while_haproxy_lives_nothing_is_lost(site: Site, version: str) -> None:
     lb = site.build(version, container="{name}")
     site.up()
     agent = site.agent
-    with site.load(keepalive=4, close=4, streams=2, seconds=300) as load:
+    with site.load(keepalive=4, close=4, streams=2) as load:
         load.wait(lambda report: report.ok > 50 and report.streams_alive == 2, "a running load")
 
         mark = agent.mark()
@@ -94,13 +94,13 @@ def test_where_haproxy_ends_it_comes_back_in_step(
 
     mark = agent.mark()
     docker("restart", "--time", "2", lb.name)
-    said(agent, "HAProxy (runs|was restarted|stopped)", mark)
+    said(agent, "HAProxy (runs|was restarted)", mark)
     names.append(site.change())
     serves(site, *names)
 
     mark = agent.mark()
     docker("exec", "--user", "0", lb.name, "sh", "-c", "kill -9 -1; kill -USR1 1", check=False)
-    said(agent, "HAProxy (runs|was restarted|stopped)", mark)
+    said(agent, "HAProxy (runs|was restarted)", mark)
     lb.wait_worker()
     names.append(site.change())
     serves(site, *names)
@@ -136,7 +136,7 @@ def test_an_engine_that_is_gone_for_a_while(site: Site) -> None:
         site.build("2.6", env={"DOCKER_HOST": proxy.address})
         site.up()
         agent = site.agent
-        with site.load(keepalive=4, close=4, streams=1, seconds=120) as load:
+        with site.load(keepalive=4, close=4, streams=1) as load:
             load.wait_ok(50)
             mark = agent.mark()
             proxy.close()

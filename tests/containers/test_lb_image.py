@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import machine
-from tests.support.containers import Container, Project, balancer, docker, get
+from tests.support.containers import Container, Project, balancer, building, docker, get, tidy
 from tests.support.pair import write
 from tests.support.process import wait_until
 
@@ -44,19 +44,19 @@ def build(image: str, folder: Path, config: str, check: str, builder: str) -> tu
     write(folder / "haproxy.cfg", config)
     write(folder / "Dockerfile", f"FROM {image}\nCOPY . /haproxy\nRUN {check}\n")
     argv, environment = machine.builder(builder)
-    done = subprocess.run(
-        [*argv, "build", "--no-cache", "--force-rm", str(folder)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    said = done.stdout + done.stderr
-    if made := re.search(r"(?:Successfully built |writing image sha256:)([0-9a-f]+)", said):
-        docker("rmi", made[1])
-    ours = "label=org.opencontainers.image.title=confsync-lb"  # inherited
-    docker("image", "prune", "--force", "--filter", ours, check=False)
+    with building():
+        done = subprocess.run(
+            [*argv, "build", "--no-cache", "--force-rm", str(folder)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        said = done.stdout + done.stderr
+        if made := re.search(r"(?:Successfully built |writing image sha256:)([0-9a-f]+)", said):
+            docker("rmi", made[1])
+    tidy()  # what was built has inherited our name
     return done.returncode, said
 
 
@@ -92,7 +92,7 @@ def running(image: str, *options: str, command: tuple[str, ...] = ()) -> Iterato
 
 def last_words(container: Container) -> str:
     """Wait for its end; returns what it ended with: the error, then what to do."""
-    wait_until(lambda: not container.running, "its end", timeout=40)
+    wait_until(lambda: not container.running, "its end")
     said = container.logs()
     assert "Traceback" not in said
     return said[said.index("confsync: error: ") :]
@@ -133,8 +133,8 @@ def test_a_file_mounted_alone_is_served_read_anew_and_refused_when_bad(
     )
     health = ("--health-interval", "1s")
     with running(image, *mounts, *health) as lb:
-        wait_until(lambda: get(lb.address, 80) == (200, "first"), "the first page", timeout=30)
-        wait_until(lambda: lb.health == "healthy", "healthy", timeout=30)
+        wait_until(lambda: get(lb.address, 80) == (200, "first"), "the first page")
+        wait_until(lambda: lb.health == "healthy", "healthy")
 
         write(pages, site % "second")
         lb.kill("HUP")

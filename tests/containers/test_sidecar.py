@@ -26,6 +26,7 @@ from tests.support.containers import (
 from tests.support.load import Load
 from tests.support.process import wait_until
 
+pytestmark = pytest.mark.timeout(300)  # whoever comes first builds the images
 VERSIONS = ("2.6", "3.2")
 MASTER = "/run/haproxy/master.sock,mode,660"
 HAPROXY = ("haproxy", "-W", "-db", "-S", MASTER, "-f", "/etc/haproxy/haproxy.cfg")
@@ -91,7 +92,7 @@ class Site:
         return get("127.0.0.1", self.port, host)
 
     def load(self, streams: int = 1) -> Load:
-        return Load(self.port, host_header="web", streams=streams, seconds=120)
+        return Load(self.port, host_header="web", streams=streams)
 
     def worker(self) -> tuple[int, float]:
         """Tell which worker of HAProxy serves: its pid there, and when it started."""
@@ -104,10 +105,16 @@ def fresh(request: pytest.FixtureRequest) -> Iterator[tuple[Site, int, str]]:
     """A site, and what it answered first."""
     with Project() as project:
         site = Site(str(request.param), project)
-        wait_until(lambda: site.get()[0], "any answer", timeout=60)
-        status, body = site.get()
-        yield site, status, body
-        site.backends.close()
+        try:
+            ((status, body),) = wait_until(lambda: answered(site), "any answer")
+            yield site, status, body
+        finally:
+            site.backends.close()
+
+
+def answered(site: Site) -> list[tuple[int, str]]:
+    """Ask once; empty when nobody answered."""
+    return [found] if (found := site.get())[0] else []
 
 
 @pytest.fixture
@@ -189,6 +196,7 @@ def test_a_restarted_haproxy_is_kept_in_step(site: Site) -> None:
     site.haproxy.start()
     # In step; or reloaded, where it began in the second in which the file was written.
     site.confsync.wait_log(lambda line: "HAProxy runs" in line.get("why", ""), mark)
+    wait_until(lambda: site.get()[0] == 200, "HAProxy behind its published port")
     with site.load(streams=0) as load:
         load.wait_server(added)
         load.wait_server(site.add())
@@ -197,13 +205,13 @@ def test_a_restarted_haproxy_is_kept_in_step(site: Site) -> None:
 
 
 def test_the_health_check_follows_the_agent(site: Site) -> None:
-    wait_until(lambda: site.confsync.health == "healthy", "healthy", timeout=30)
+    wait_until(lambda: site.confsync.health == "healthy", "healthy", timeout=60)
     site.confsync.kill("STOP")
     try:
-        wait_until(lambda: site.confsync.health == "unhealthy", "unhealthy", timeout=30)
+        wait_until(lambda: site.confsync.health == "unhealthy", "unhealthy", timeout=60)
     finally:
         site.confsync.kill("CONT")
-    wait_until(lambda: site.confsync.health == "healthy", "healthy again", timeout=30)
+    wait_until(lambda: site.confsync.health == "healthy", "healthy again", timeout=60)
 
 
 def test_another_version_checks_only_when_told_so(site: Site) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tests.support.process import wait_until
 from tests.support.systemd import PREFIX, SystemdHost
 
+pytestmark = pytest.mark.timeout(300)  # whoever comes first builds the program
 HEAD = """
 import asyncio, dataclasses, json, subprocess, sys
 from confsync import errors

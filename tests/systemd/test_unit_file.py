@@ -9,6 +9,7 @@ import pytest
 from tests.support.process import wait_until
 from tests.support.systemd import SystemdHost
 
+pytestmark = pytest.mark.timeout(300)  # whoever comes first builds the program
 UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "confsync.service"
 SETTINGS = """
 [source]
@@ -61,15 +62,17 @@ def test_it_is_hardened(host: SystemdHost) -> None:
 
 
 def test_changes_get_into_haproxy_from_inside_the_walls(host: SystemdHost) -> None:
-    before = worker(host)
+    before, mark = worker(host), len(host.journal("confsync"))
     host.put({"/etc/confsync/services.json": services(8000, 8001)})
-    wait_until(lambda: "cycle: applied" in host.journal("confsync"), "a change without a reload")
+    wait_until(
+        lambda: "cycle: applied" in host.journal("confsync")[mark:], "a change without a reload"
+    )
     assert "127.0.0.1:8001" in host.sh("cat /etc/haproxy/haproxy.cfg").out
     assert worker(host) == before
     host.put({"/etc/confsync/services.json": services(8000, 8001, names=("web", "api"))})
     wait_until(lambda: worker(host) != before, "another worker")
     assert "backend api" in host.sh("cat /etc/haproxy/haproxy.cfg").out
-    wait_until(lambda: "cycle: reloaded" in host.journal("confsync"), "the summary line")
+    wait_until(lambda: "cycle: reloaded" in host.journal("confsync")[mark:], "the summary line")
 
 
 def test_restarting_and_stopping_it_touch_nothing_of_haproxy(host: SystemdHost) -> None:
@@ -101,7 +104,7 @@ def test_a_frozen_agent_is_replaced_by_the_watchdog(host: SystemdHost) -> None:
         return show(host, "confsync", "MainPID") not in {frozen, "0"}
 
     wait_until(replaced, "a new agent", timeout=60)
-    assert "watchdog" in host.journal("confsync").lower()
+    wait_until(lambda: "watchdog" in host.journal("confsync").lower(), "systemd's word for it")
     wait_until(lambda: show(host, "confsync", "ActiveState") == "active", "its first cycle")
     assert worker(host) == before
     host.sh(f"rm -r {folder}; systemctl daemon-reload; systemctl restart confsync")

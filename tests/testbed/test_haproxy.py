@@ -20,7 +20,7 @@ def test_life_of_each_version(haproxy: Haproxy) -> None:
 
         first = haproxy.worker_pid()
         haproxy.reload_by_other()
-        wait_until(lambda: haproxy.worker_pid() != first, "the new worker")
+        haproxy.wait_other_worker(first)
         haproxy.kill9()
         assert not haproxy.running
         haproxy.start()

@@ -44,7 +44,7 @@ def test_haproxy_restarted_or_reloaded_by_others_is_noticed(site: Site) -> None:
     site.agent.wait_cycle("written", since=mark)  # for its next start
     site.haproxy.start()
     site.agent.wait(lambda line: "HAProxy runs" in str(line.get("why")), "the start", since=mark)
-    with site.load(seconds=30, streams=0) as load:
+    with site.load(streams=0) as load:
         load.wait_server(added)
     site.agrees()
 
@@ -114,9 +114,9 @@ def test_once_prints_what_run_would_do_as_text_and_json(site: Site) -> None:
     site.add()
     site.up()
     assert site.agent.run("pause").returncode == 0
-    name = site.add()
     mark = site.agent.mark()
-    site.agent.wait_cycle("paused", since=mark - 1)
+    name = site.add()
+    site.agent.wait_cycle("paused", since=mark)
     done = site.agent.run("once")
     assert done.returncode == 3
     address = f"127.0.0.1:{site.ports[name]}"

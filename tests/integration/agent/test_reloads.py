@@ -74,7 +74,7 @@ def test_control_the_same_load_counts_failures_without_the_option(
     )
     site.add()
     site.up()
-    with site.load(keepalive=8, close=0, streams=0, seconds=120) as load:
+    with site.load(keepalive=8, close=0, streams=0) as load:
         load.wait_ok(50)
         for _ in range(6):
             mark = site.agent.mark()

@@ -227,9 +227,12 @@ async def test_retry_after_of_a_proxy_is_kept_to(consul: Consul) -> None:
         proxy.limited = False
         await seen.until(lambda: seen.state.up and seen.entries("s0")[0][2] == 9999, "recovered")
         assert set(sizes(seen)) == {3}
-        for path, refused in proxy.refused:
-            later = [at for one, at in proxy.arrived if one == path and at > refused]
-            assert min(later) - refused > 1.9
+
+        def tried_again(path: str, refused: float) -> list[float]:
+            return [at for one, at in proxy.arrived if one == path and at > refused]
+
+        await seen.until(lambda: all(tried_again(*one) for one in proxy.refused), "every retry")
+        assert all(min(tried_again(*one)) - one[1] > 1.9 for one in proxy.refused)
 
 
 async def test_proxy_without_indexes_is_polled(consul: Consul) -> None:

@@ -127,8 +127,9 @@ async def test_an_exchange_that_is_late_frees_its_connection(bridge: Bridge, pee
         if not made.recv(100):
             closed.set()
 
+    await bridge.run(["true"], timeout=10)  # it is open: the time is that of the exchange
     with pytest.raises(TimeoutError):
-        await bridge.exchange(peer(serve), b"prompt\n", half_close=False, timeout=0.5)
+        await bridge.exchange(peer(serve), b"prompt\n", half_close=False, timeout=1)
     assert await asyncio.to_thread(closed.wait, 10)
 
 
@@ -210,7 +211,8 @@ async def test_what_is_late_or_cancelled_is_killed_with_its_children(
     bridge: Bridge, tmp_path: Path, how: str
 ) -> None:
     script = f"sleep 60 & echo $! >{tmp_path}/child; echo $$ >{tmp_path}/own; wait"
-    command = bridge.run(["sh", "-c", script], timeout=0.5 if how == "late" else 60)
+    await bridge.run(["true"], timeout=10)
+    command = bridge.run(["sh", "-c", script], timeout=2 if how == "late" else 60)
     if how == "late":
         with pytest.raises(TimeoutError):
             await command

@@ -29,7 +29,7 @@ class Ears:
         return [e for e in self.heard if e.id == box.id]
 
     async def until(self, probe: Callable[[Self], object]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not probe(self):
                 self._more.clear()
                 await self._more.wait()
@@ -48,7 +48,7 @@ async def listening(engine: Engine) -> AsyncIterator[Ears]:
     async with asyncio.TaskGroup() as group:
         task = group.create_task(engine.watch(ears))
         await ears.until(lambda e: e.heard)
-        assert [e.kind for e in ears.heard] == [Kind.LISTENING]
+        assert ears.heard[0].kind is Kind.LISTENING  # others' containers live beside ours
         yield ears
         task.cancel()
 

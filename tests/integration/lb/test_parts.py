@@ -56,7 +56,7 @@ def test_services_are_discovered_and_settings_read_anew(
     lb.config.write_text("what an operator forgot there\n")
     services(lb, ports[0])
     lb.up()
-    with Load(port, keepalive=3, close=3, streams=1, seconds=120) as load:
+    with Load(port, keepalive=3, close=3, streams=1) as load:
         load.wait(lambda report: report.ok > 30, "a running load")
         mark = lb.mark()
         services(lb, *ports[:2])

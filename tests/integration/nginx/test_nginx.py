@@ -66,6 +66,12 @@ class Site:
             return True
         return False
 
+    def _pid(self) -> str:
+        # It listens before it writes the file; and a reload writes it anew, from empty.
+        with contextlib.suppress(FileNotFoundError):
+            return (self.run / "nginx.pid").read_text().strip()
+        return ""
+
     def ask(self) -> str:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         connection.request("GET", "/")
@@ -74,8 +80,7 @@ class Site:
         return text
 
     def workers(self) -> set[str]:
-        # A reload writes the file anew: for a moment it is empty.
-        pid = wait_until(lambda: (self.run / "nginx.pid").read_text().strip(), "nginx's pid")
+        pid = wait_until(self._pid, "nginx's pid")
         return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 

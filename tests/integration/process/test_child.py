@@ -48,7 +48,7 @@ async def test_over_time_its_whole_group_ends(tmp_path: Path) -> None:
     # The program itself ends at once; a child of its own holds the pipe.
     script = f"sleep 60 & echo $! > {tmp_path}/pid"
     with pytest.raises(TimeoutError):
-        await child.run(["sh", "-c", script], timeout=0.5)
+        await child.run(["sh", "-c", script], timeout=2)
     await _gone(int((tmp_path / "pid").read_text()))
 
 

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from confsync.adapters.process import lasting
-from tests.support.balancer import alive
+from tests.support.process import alive
 
 
 async def run(script: str, told: list[str]) -> lasting.Lasting:

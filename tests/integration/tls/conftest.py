@@ -134,7 +134,13 @@ class Site:
     def reload(self) -> None:
         """Reload HAProxy, and wait until nobody of before listens any more."""
         self.haproxy.reload()
-        wait_until(lambda: self.haproxy.worker_pid() == self.haproxy.workers()[0], "the worker")
+
+        def alone() -> bool:
+            with contextlib.suppress(OSError):  # one that ends lets go of who came to it
+                return self.haproxy.worker_pid() == self.haproxy.workers()[0]
+            return False
+
+        wait_until(alone, "the worker")
 
 
 def fingerprint(certificate: Certificate) -> str:

@@ -21,7 +21,7 @@ Programs = Callable[[Host], list[int]]
 
 
 def polling(pair: Pair, address: str = VIP) -> Polling:
-    return Polling(address, seconds=60, python=pair.client.python)
+    return Polling(address, python=pair.client.python)
 
 
 @pytest.mark.usefixtures("engine")
