@@ -19,6 +19,7 @@ from tests.support.load import Load
 from tests.support.process import Process, wait_until
 from tests.support.systemd import SystemdHost
 
+pytestmark = pytest.mark.timeout(300)  # whoever comes first builds the images
 ROOT = EXAMPLES.parent
 CONSUL_UNIT = """\
 [Service]
@@ -45,7 +46,7 @@ def test_01_a_host_is_taken_over_and_serves(program: Path) -> None:
         host.sh("mkdir -p /src/examples /src/deploy")
         host.put({"/src/examples/01": EXAMPLES / "01-host-systemd", "/src/deploy": ROOT / "deploy"})
         host.sh("systemctl daemon-reload; systemctl start consul")
-        wait_until(lambda: host.sh("consul members", check=False).code == 0, "consul", timeout=40)
+        wait_until(lambda: host.sh("consul members", check=False).code == 0, "consul")
         with Backends(python=host.python) as backends:
             backends.start("web-1", port=8080)
             # The only address of the page, which stands for any server.
@@ -119,12 +120,12 @@ def test_02_a_sidecar_serves_a_low_port_without_rights(
     up, logs, _, status, _, once, hup = commands("02-sidecar")
     done = site(up)
     assert done.returncode == 0, done.stderr
-    wait_until(lambda: get("127.0.0.1", site.port)[0] == 503, "a serving HAProxy", timeout=60)
+    wait_until(lambda: get("127.0.0.1", site.port)[0] == 503, "a serving HAProxy")
     for number in (1, 2):
         consul.register("web", port=backends.start(f"web-{number}"), tags=["public"])
     consul.register("hidden", port=backends.start("hidden"))
     wait_until(lambda: get("127.0.0.1", site.port, "web.example.org")[0] == 200, "web")
-    with Load(site.port, host_header="web", seconds=60) as load:
+    with Load(site.port, host_header="web") as load:
         load.wait_ok(50)
         consul.register("web", port=backends.start("web-3"), tags=["public"])
         load.wait_server("web-3")
@@ -193,7 +194,7 @@ def test_03_haproxy_in_a_container_is_reached_from_the_host(
         log = tmp_short / "agent.log"
         agent = Process(["sh", "-c", f"exec {run}"], log=log, env=environment)
         try:
-            wait_until(lambda: get("127.0.0.1", port)[0] == 503, "a serving HAProxy", timeout=60)
+            wait_until(lambda: get("127.0.0.1", port)[0] == 503, "a serving HAProxy")
             consul.register("web", port=backends.start("web-1"), tags=["public"])
             found = (200, "web-1")
             wait_until(lambda: get("127.0.0.1", port, "web.example.org") == found, "traffic")

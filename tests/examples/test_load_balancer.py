@@ -9,7 +9,7 @@ import pytest
 
 from tests.examples.following import EXAMPLES, commands
 from tests.support.backend import Backends
-from tests.support.containers import balancer, consul_image, docker, get
+from tests.support.containers import balancer, building, consul_image, docker, get
 from tests.support.pair import Host, Pair
 from tests.support.process import wait_until
 
@@ -113,14 +113,15 @@ def test_each_step_does_what_the_page_says(hosts: Hosts) -> None:
     stop, start = next(lines), next(lines)
     other = hosts.other(holder)
     assert hosts.type(stop, holder).returncode == 0
-    assert hosts.holders() == [other]
+    wait_until(lambda: hosts.holders() == [other], "the other one's turn")
     assert "It works" in hosts.type(page, a).stdout
     assert hosts.type(start, holder).returncode == 0
     assert hosts.both_ready() is other
 
     build, check = next(lines), next(lines)
-    assert (done := hosts.type(build, a)).returncode == 0, done.stderr
-    assert hosts.type(check, a).returncode == 0
+    with building():
+        assert (done := hosts.type(build, a)).returncode == 0, done.stderr
+        assert hosts.type(check, a).returncode == 0
 
     remove, discover, register, secure = lines
     for host in hosts.hosts:
@@ -134,4 +135,4 @@ def test_each_step_does_what_the_page_says(hosts: Hosts) -> None:
         backends.start("web-1", port=8080, host="0.0.0.0")
         hosts.both_ready()
         hosts.on_both(register)
-        wait_until(lambda: hosts.type(secure, a).stdout == "web-1", "web-1 over TLS", timeout=30)
+        wait_until(lambda: hosts.type(secure, a).stdout == "web-1", "web-1 over TLS")

@@ -12,10 +12,12 @@ import pytest
 from confsync import __version__
 from tests.support import machine
 from tests.support.backend import Backends
+from tests.support.containers import get
 from tests.support.haproxy import Haproxy, simple_config
 from tests.support.load import Load
 from tests.support.process import Process, wait_until
 
+pytestmark = pytest.mark.timeout(300)  # it is built and installed from the package index
 PROJECT = Path(__file__).parents[2]
 UV = PROJECT / "scripts" / "uv"
 NOBODY = 65534
@@ -94,13 +96,14 @@ def test_an_ordinary_user_installs_uses_and_uninstalls_it_under_load(
     assert (home / "data/uv/tools/confsync/share/man/man1/confsync.1").is_file()
 
     haproxy = Haproxy("2.6", home / "h")
-    port = machine.free_port()
+    port, stats = machine.free_ports(2)
     user.own(haproxy.directory, haproxy.etc, haproxy.run)
     services = home / "services.json"
     (home / "confsync.toml").write_text(
         f'[source]\ntype = "file"\npath = "services.json"\n'
         f'[[template]]\nsource = "builtin:haproxy.cfg"\ndestination = "{haproxy.cfg}"\n'
         f'[template.vars]\nbind = "127.0.0.1:{port}"\nlog = ""\n'
+        f'stats_bind = "127.0.0.1:{stats}"\n'
         f'[target]\nconfig = "{haproxy.cfg}"\nmaster_socket = "{haproxy.master_socket}"\n'
         f'stats_socket = "{haproxy.admin_socket}"\n[state]\ndirectory = "state"\n'
     )
@@ -119,6 +122,7 @@ def test_an_ordinary_user_installs_uses_and_uninstalls_it_under_load(
         try:
             wait_until(haproxy.admin_socket.exists, "HAProxy")
             wait_until(haproxy.master_socket.exists, "its master")
+            wait_until(lambda: get("127.0.0.1", port)[0] == 200, "its answer")
             with Load(port, host_header="web", streams=1) as load:
                 load.wait_server(f"s{first}")
                 assert "reloaded" in user.run("confsync", "once", "--apply", "--adopt")

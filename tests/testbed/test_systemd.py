@@ -8,7 +8,8 @@ from tests.support.backend import Backends
 from tests.support.load import Load
 from tests.support.systemd import SystemdHost
 
-pytestmark = pytest.mark.systemd
+# Whoever comes first builds the program.
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(300)]
 
 
 def test_units_files_and_load(systemd_host: SystemdHost) -> None:
@@ -22,7 +23,7 @@ def test_units_files_and_load(systemd_host: SystemdHost) -> None:
     assert systemd_host.sh("exit 3", check=False).code == 3
     with Backends(python=systemd_host.python) as backends:
         port = backends.start("inside", port=8000)
-        with Load(port, python=systemd_host.python, servers=["inside"], seconds=60) as load:
+        with Load(port, python=systemd_host.python, servers=["inside"]) as load:
             load.wait_ok(50)
         assert load.report().failed == 0
 
