@@ -51,11 +51,13 @@ class Recovery:
     """What a start found on disk, in words.
 
     `unconfirmed`: a promoted set stands whose load nobody confirmed. `promoted`: destination ->
-    digest of that set, which no record knows yet: confsync's own, not a foreign edit.
+    digest of what stands there and perhaps no record knows: confsync's own, not a foreign edit.
+    `unsure`: steps to a set that stands no more may have been sent.
     """
 
     notes: tuple[str, ...] = ()
     unconfirmed: bool = False
+    unsure: bool = False
     promoted: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -174,7 +176,7 @@ class FileStore:
         each destination wholly old or wholly new, with the journal that says which.
         """
         self._replaced.close()
-        staging.sync_staged({d: d for d in self._unsynced if Path(d).is_file()})
+        staging.sync_staged({d: d for d in self._unsynced if _is_file(Path(d))})
         self._unsynced = ()
         staging.sync(self._renamed)
         self._renamed = ()
@@ -212,6 +214,7 @@ class FileStore:
         """Mend what a crash left behind; called once at start. Raises WriteError."""
         notes: list[str] = []
         journal = self._recover_journal(notes)
+        damaged = bool(notes)
         known = {self._options.main, *self._options.destinations}
         if journal is not None:
             known.update(e.destination for e in journal.entries)
@@ -227,7 +230,7 @@ class FileStore:
                 else:
                     notes.append(f"removed {leftover}, left behind by an earlier run")
         if journal is None:
-            return Recovery(notes=tuple(notes))
+            return Recovery(notes=tuple(notes), unsure=damaged)
         return self._resume(journal, notes)
 
     def keep_foreign(self, destination: str, text: str) -> str:
@@ -393,42 +396,61 @@ class FileStore:
         now = {e.destination: dest.present(e.destination) for e in journal.entries}
         with dest.errors_at(self._journal.path):
             previous = self._previous.load()
-        if previous is None:
-            self.settle()
-            notes.append(
-                "a promotion was cut short and no previous set is kept; files are as they are"
-            )
-            return Recovery(notes=tuple(notes))
-        back = {e.destination: previous.get(e.destination) for e in journal.entries}
+        back = {e.destination: (previous or {}).get(e.destination) for e in journal.entries}
         ours = {}  # destinations with a text that is confsync's own; others were edited since
         for entry in journal.entries:
             found = _digest(now[entry.destination])
             if found in {entry.old, entry.new, _digest(back[entry.destination])}:
                 ours[entry.destination] = found
-        if all(found == _digest(back[d]) for d, found in ours.items()):
+        undone = previous is not None and all(f == _digest(back[d]) for d, f in ours.items())
+        whole = all(ours[e.destination] == e.new for e in journal.entries if e.destination in ours)
+        if whole and not undone and journal.phase is Phase.PROMOTING:
+            notes.append("a set was promoted and its load not confirmed")
+            self._renamed = tuple(e.destination for e in journal.entries if e.new is not None)
+            self._unsynced = self._renamed
+            return Recovery(notes=tuple(notes), unconfirmed=True, promoted=journal.new())
+        if previous is None:
+            self.settle()
+            notes.append(
+                "a promotion was cut short and no previous set is kept; files are as they are"
+            )
+            return Recovery(notes=tuple(notes), unsure=True)
+        # upon a set that was not confirmed, or while one was taken back
+        unsure = journal.phase is Phase.RESTORING or any(
+            e.old != _digest(back[e.destination]) for e in journal.entries
+        )
+        if undone:
             self.settle()
             notes.append(
                 "a promotion was cut short before it changed anything"
                 if journal.phase is Phase.PROMOTING
                 else "the previous set had been put back"
             )
-            return Recovery(notes=tuple(notes))
-        whole = all(ours[e.destination] == e.new for e in journal.entries if e.destination in ours)
-        if whole and journal.phase is Phase.PROMOTING:
-            notes.append("a set was promoted and its load not confirmed")
-            self._renamed = tuple(e.destination for e in journal.entries if e.new is not None)
-            return Recovery(notes=tuple(notes), unconfirmed=True, promoted=journal.new())
-        with dest.errors_at(self._journal.path):
-            self._journal.save(_journal(Phase.RESTORING, now, back))
-        changed = self._put({d: back[d] for d in ours}, now)
-        self.settle()
-        notes.append(f"a promotion was cut short; put back: {', '.join(changed)}")
-        return Recovery(notes=tuple(notes))
+        else:
+            try:
+                # the journal as it is tells the truth until the last of them is back
+                changed = self._put({d: back[d] for d in ours}, now)
+            except WriteError as error:
+                notes.append(f"a promotion was cut short and cannot be put back yet: {error}")
+                return Recovery(notes=tuple(notes), unsure=True, promoted=_known(ours))
+            self.settle()
+            notes.append(f"a promotion was cut short; put back: {', '.join(changed)}")
+        promoted = _known({d: _digest(back[d]) for d in ours}) if unsure else {}
+        return Recovery(notes=tuple(notes), unsure=unsure, promoted=promoted)
+
+
+def _known(digests: Mapping[str, str | None]) -> dict[str, str]:
+    return {d: found for d, found in digests.items() if found is not None}
 
 
 def _edited(now: Mapping[str, dest.Present | None], journal: Journal) -> bool:
     """Tell whether a destination is neither as a promotion found it nor as it left it."""
     return any(_digest(now.get(e.destination)) not in {e.old, e.new} for e in journal.entries)
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether a file stands there itself, which no other hand has removed or put elsewhere."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _stamp(path: Path) -> Stamp | None:

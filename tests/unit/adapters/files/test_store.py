@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from confsync.adapters.files import durable
 from confsync.adapters.files.scratch import ScratchStore
 from confsync.adapters.files.store import FileStore, StoreOptions
 from confsync.domain.rendered import RenderedConfig, RenderedFile
@@ -316,13 +317,78 @@ def test_an_edit_after_the_crash_makes_no_mixed_set(site: Site) -> None:
     assert site.words() == ["by", "new", "new"]
 
 
+@pytest.mark.parametrize("left", ["doubtful", "third"])
+def test_a_crash_upon_an_unconfirmed_set_leaves_it_open_what_runs(site: Site, left: str) -> None:
+    """Steps to the doubtful set may have been sent; the files that are put back are confsync's."""
+    store = site.store()
+    site.promote(store, "good")
+    site.promote(store, "doubtful", settle=False)
+    site.promote(store, "third", settle=False)
+    (site.folder / MAP).write_text(f"{left} {MAP}\n")
+    (site.folder / MAIN).write_text(f"doubtful {MAIN}\n")
+    found = site.store().recover()
+    assert site.words() == ["good"] * 3
+    assert found.unsure
+    assert found.promoted == site.config("good").digests()
+
+
+def test_a_restore_that_was_cut_short_leaves_it_open_what_runs(site: Site) -> None:
+    store = site.store()
+    site.promote(store, "old")
+    site.promote(store, "new", settle=False)
+    journal = (site.state / "journal.json").read_text()
+    store.restore()
+    (site.state / "journal.json").write_text(journal.replace("promoting", "restoring"))
+    found = site.store().recover()
+    assert site.words() == ["old"] * 3
+    assert found.unsure
+    assert found.promoted == site.config("old").digests()
+
+
+def test_a_recovery_needs_no_room_in_the_state_directory(site: Site) -> None:
+    store = site.store()
+    site.promote(store, "old")
+    site.promote(store, "new", settle=False)
+    (site.folder / MAP).write_text(f"old {MAP}\n")  # mixed
+    (site.state / ".journal.json.new").mkdir()  # nothing new can be written beside it
+    found = site.store().recover()
+    assert "put back" in found.notes[0]
+    assert site.words() == ["old"] * 3
+
+
+def test_a_set_that_cannot_be_put_back_yet_is_told_and_left_to_the_next_promotion(
+    site: Site,
+) -> None:
+    store = site.store()
+    site.promote(store, "old")
+    site.promote(store, "new", settle=False)
+    (site.folder / MAP).write_text(f"old {MAP}\n")  # mixed
+    blocking = site.folder / f".{MAIN}.confsync"
+    blocking.mkdir()
+    (blocking / "x").touch()
+    store = site.store()
+    found = store.recover()
+    assert "cannot be put back yet" in found.notes[-1]
+    assert found.unsure
+    assert found.promoted == site.config("new").digests() | {
+        site.destinations[1]: site.config("old").digests()[site.destinations[1]]
+    }
+    (blocking / "x").unlink()
+    blocking.rmdir()
+    site.promote(store, "third", settle=False)
+    store.restore()
+    assert site.words() == ["old"] * 3
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"phase": "odd", "files": []}', '{"phase": 1}'])
 def test_a_damaged_journal_is_set_aside_and_changes_nothing(site: Site, text: str) -> None:
     store = site.store()
     site.promote(store, "old")
     (site.state / "journal.json").write_text(text)
-    (note,) = site.store().recover().notes
+    found = site.store().recover()
+    (note,) = found.notes
     assert "damaged" in note
+    assert found.unsure  # it may have told of steps that were sent
     assert (site.state / "journal.json.corrupt").read_text() == text
     assert site.words() == ["old"] * 3
     assert site.store().recover().notes == ()
@@ -334,9 +400,21 @@ def test_a_journal_without_its_previous_set_changes_nothing(site: Site) -> None:
     site.promote(store, "new", settle=False)
     (site.state / "previous" / "manifest.json").unlink()
     (site.folder / MAP).write_text(f"old {MAP}\n")
-    (note,) = site.store().recover().notes
+    found = site.store().recover()
+    (note,) = found.notes
     assert "no previous set" in note
+    assert found.unsure
     assert site.words() == ["new", "old", "new"]
+
+
+def test_a_whole_promotion_needs_no_previous_set(site: Site) -> None:
+    store = site.store()
+    site.promote(store, "old")
+    site.promote(store, "new", settle=False)
+    (site.state / "previous" / "manifest.json").unlink()
+    found = site.store().recover()
+    assert found.unconfirmed
+    assert found.promoted == site.config("new").digests()
 
 
 def test_kept_texts_are_distinct_and_older_ones_move_up(site: Site) -> None:
@@ -469,3 +547,28 @@ def test_a_quick_promotion_is_taken_back_and_recovered_like_any_other(site: Site
     assert not site.store().recover().unconfirmed
     assert site.words() == ["new", "new", "new"]
     assert site.strays() == []
+
+
+def test_what_a_killed_agent_promoted_in_haste_is_confirmed_by_the_disk(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = site.store()
+    site.promote(store, "old")
+    store.promote(store.stage(site.config("new"), site.destinations), quick=True)
+    store = site.store()
+    assert store.recover().unconfirmed
+    synced: list[str] = []
+    monkeypatch.setattr(durable, "sync_file", lambda path: synced.append(str(path)))
+    store.settle()
+    assert sorted(synced) == sorted(site.destinations)
+
+
+def test_a_file_that_became_a_link_meanwhile_does_not_keep_a_journal_open(site: Site) -> None:
+    store = site.store()
+    site.promote(store, "old")
+    store.promote(store.stage(site.config("new"), site.destinations), quick=True)
+    main = site.folder / MAIN
+    main.rename(site.folder / "real.cfg")
+    main.symlink_to("real.cfg")
+    store.settle()
+    assert site.store().recover().notes == ()
