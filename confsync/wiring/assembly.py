@@ -13,7 +13,7 @@ from confsync import __version__
 from confsync.adapters.files.nothing import NoServices
 from confsync.adapters.files.scratch import ScratchStore
 from confsync.adapters.files.state import StateDirectory
-from confsync.adapters.files.store import FileStore, StoreOptions
+from confsync.adapters.files.store import FileStore, Recovery, StoreOptions
 from confsync.adapters.files.templates import TemplateFiles, TemplateOption, TemplateOptions
 from confsync.adapters.network.local import is_local
 from confsync.core import guards, placement
@@ -24,7 +24,7 @@ from confsync.domain.rendered import TemplateSet
 from confsync.domain.running import Record
 from confsync.domain.status import CycleReport
 from confsync.engine import auditing, cycle, guarding, outlook
-from confsync.errors import Unavailable
+from confsync.errors import StateError, Unavailable
 from confsync.ports import Discoverer
 from confsync.settings.load import Loaded
 from confsync.settings.model import ConsulSource, FileSource, Settings
@@ -242,17 +242,34 @@ async def _fetch(source: Discoverer, seconds: float) -> Catalog:
 
 @contextlib.contextmanager
 def claimed(made: Parts) -> Iterator[tuple[str, ...]]:
-    """Lock the state directory and mend what a crash left; yields what was found, in words."""
+    """Lock the state directory and mend what a crash left; yields what was found, in words.
+
+    What cannot be kept of it, on a full disk, is known to this process, and the journal stays.
+    """
     with made.state:
         found = made.store.recover()
+        notes = found.notes
+        try:
+            _remember(made.state, found)
+        except StateError as error:
+            notes = (*notes, f"not kept for a restart: {error}")
+        yield notes
+
+
+def _remember(state: StateDirectory, found: Recovery) -> None:
+    """Have the state tell what a crash left. Raises StateError, when it tells this process alone."""
+    record = state.load_record() or Record()
+    # Steps to what was promoted may have been sent, and no record tells of them.
+    unsure = found.unsure or any(
+        record.files.get(name, told) != told for name, told in found.promoted.items()
+    )
+    try:
         if found.promoted:
             # What a crash left promoted is confsync's own hand, not a foreign one.
-            record = made.state.load_record() or Record()
-            made.state.save_record(replace(record, promoted={**record.promoted, **found.promoted}))
-            if any(record.files.get(name, told) != told for name, told in found.promoted.items()):
-                # Steps to that set may have been sent, and no record tells of them.
-                made.state.save(outlook.SENDING, True)
-        yield found.notes
+            state.save_record(replace(record, promoted={**record.promoted, **found.promoted}))
+    finally:
+        if unsure:
+            state.save(outlook.SENDING, True)
 
 
 def as_written(loaded: Loaded) -> Loaded:

@@ -3,6 +3,7 @@
 It is there from before the first rename until the engine has seen the new worker.
 """
 
+import errno
 import json
 import os
 from dataclasses import dataclass
@@ -52,9 +53,9 @@ class JournalFile:
     def save(self, journal: Journal, *, sync: bool = True) -> None:
         """Write it and, with `sync`, have the disk confirm it. Raises OSError.
 
-        Without, one that is there is written over where it has the room, in one piece that no kill
-        divides and no full disk cuts: a rename over a file takes ext4 a millisecond, and a change
-        would wait for it.
+        A full disk takes one that is no longer than the one that is there. Without `sync`, one that
+        is there is written over where it has the room, in one piece that no kill divides and no full
+        disk cuts: a rename over a file takes ext4 a millisecond, and a change would wait for it.
         """
         value = {
             "phase": journal.phase,
@@ -63,10 +64,16 @@ class JournalFile:
             ],
         }
         data = json.dumps(value).encode()
-        if sync or not self._over(data):
+        if not sync and self._over(data, sync=False):
+            return
+        try:
             durable.replace(self.path, data, sync=sync)
+        except OSError as error:
+            full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            if not full or not self._over(data, sync=sync):
+                raise
 
-    def _over(self, data: bytes) -> bool:
+    def _over(self, data: bytes, *, sync: bool) -> bool:
         """Write over the file that is there, blanks up to its end; False when that is not safe."""
         try:
             fd = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW)
@@ -76,7 +83,11 @@ class JournalFile:
             size = os.fstat(fd).st_size
             if not len(data) <= size <= _PIECE:
                 return False
-            return os.write(fd, data.ljust(size)) == size  # else it is replaced as a whole
+            if os.write(fd, data.ljust(size)) != size:
+                return False  # replaced as a whole
+            if sync:
+                os.fsync(fd)
+            return True
         finally:
             os.close(fd)
 

@@ -35,7 +35,8 @@ _OWN_NAMES = frozenset({"catalog", "record", "journal"})
 class StateDirectory:
     """A StateStore. `notes`: what could not be read, and why; the caller may empty it.
 
-    Loading changes nothing on disk until `claim`, so that a dry run leaves no trace.
+    Loading changes nothing on disk until `claim`, so that a dry run leaves no trace. What could not
+    be kept is an error, and all the same what is loaded from then on.
     """
 
     def __init__(self, path: Path, migrations: tuple[Migration, ...] = _MIGRATIONS) -> None:
@@ -45,6 +46,7 @@ class StateDirectory:
         self._lock: int | None = None
         self._catalog: Catalog | None = None
         self._written = records.Written()
+        self._unkept: dict[str, str] = {}
         self._catalog_stamp: Stamp | None = None
 
     def __enter__(self) -> Self:
@@ -136,6 +138,9 @@ class StateDirectory:
 
     def _read(self, name: str) -> object:
         path = self._file(name)
+        if name in self._unkept:
+            value: object = json.loads(self._unkept[name])
+            return value
         try:
             data = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -145,7 +150,7 @@ class StateDirectory:
             return None
         try:
             # any text must come back as it was, also with lone surrogates
-            value: object = json.loads(data.decode("utf-8", "surrogatepass"))
+            value = json.loads(data.decode("utf-8", "surrogatepass"))
         except (ValueError, RecursionError) as error:
             self._set_aside(name, error)
             return None
@@ -159,7 +164,9 @@ class StateDirectory:
         try:
             durable.replace(path, text.encode("utf-8", "surrogatepass"))
         except OSError as error:
+            self._unkept[name] = text
             raise self._failed(path, error) from error
+        self._unkept.pop(name, None)
 
     def _set_aside(self, name: str, error: Exception) -> None:
         path = self._file(name)

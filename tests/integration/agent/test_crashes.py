@@ -44,3 +44,27 @@ def test_a_killed_agent_converges(site: Site, point: str) -> None:
     assert not (site.agent.state / "foreign").exists()
     mark = site.agent.mark()
     assert site.agent.run("once").returncode == 0
+
+
+def test_an_agent_killed_in_the_second_of_two_changes_converges(site: Site) -> None:
+    """The files go back to before the first, which HAProxy has: no other hand did that."""
+    site.add()
+    site.up()
+    assert site.agent.stop() == 0
+    mark = site.agent.mark()
+    site.agent.start(CONFSYNC_FAULT="after-journal:2")
+    site.agent.wait_cycle("in step", since=mark)
+    first = site.add()
+    site.agent.wait_live(since=mark)
+    site.drop(first)
+    second = site.add()
+    wait_until(lambda: not site.agent.process.running, "the crash")
+    mark = site.agent.mark()
+    reloads = site.haproxy.reloads()
+    site.agent.start()
+    site.agent.wait_live(since=mark)
+    with site.load(streams=0, seconds=60) as load:
+        load.wait_server(second)
+    site.agrees()
+    assert site.haproxy.reloads() <= reloads + 1
+    assert not (site.agent.state / "foreign").exists()

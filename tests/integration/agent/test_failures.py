@@ -1,5 +1,6 @@
 """What fails leaves traffic and files alone, says so, and is taken up when the cause is gone."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from tests.integration.agent.conftest import Site
 from tests.support import machine
 from tests.support.agent import Agent
+from tests.support.process import wait_until
 
 pytestmark = pytest.mark.parametrize("haproxy_version", ["2.6"], indirect=True)
 
@@ -176,17 +178,20 @@ def recovered(site: Site) -> None:
     site.agrees()
 
 
+def filled(folder: Path) -> Path:
+    """Fill a file system; returns what fills it."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as out, contextlib.suppress(OSError):
+        while out.write(b"x" * 4096):
+            pass
+    return filler
+
+
 def test_a_full_disk(site: Site) -> None:
     with mounted(site.haproxy.etc, "-o", "size=64k"):
         site.add()
         site.up()
-        filler = site.haproxy.etc / "filler"
-        with filler.open("wb", buffering=0) as out:
-            try:
-                while out.write(b"x" * 4096):
-                    pass
-            except OSError:
-                pass
+        filler = filled(site.haproxy.etc)
         stuck(site, "disk is full")
         filler.unlink()
         recovered(site)
@@ -204,6 +209,43 @@ def test_a_read_only_file_system(site: Site) -> None:
         recovered(site)
         site.agent.stop()
         site.haproxy.close()
+
+
+@pytest.mark.parametrize("point", ["promote-each:2", "before-steps", "after-steps"])
+def test_a_crash_and_a_full_state_directory(site: Site, point: str) -> None:
+    """The next agent starts, says so, and keeps HAProxy in step."""
+    with mounted(site.agent.state, "-o", "size=256k"):
+        site.add()
+        site.up()
+        assert site.agent.stop() == 0
+        with site.load(streams=1, seconds=120) as load:
+            load.wait_ok(20)
+            if point.startswith("promote"):
+                site.add("api")  # a new service: map and main file change
+            gone = site.add()
+            site.agent.start(CONFSYNC_FAULT=point)
+            wait_until(lambda: not site.agent.process.running, f"the crash at {point}")
+            filler = filled(site.agent.state)
+            site.drop(gone)
+            added = site.add()
+            mark = site.agent.mark()
+            site.agent.start()
+            if not point.startswith("promote"):
+                line = site.agent.wait(
+                    lambda one: "disk is full" in str(one.get("note")), "the words", since=mark
+                )
+                assert line["level"] == "warning"
+                load.wait_server(added)
+                site.agrees()
+                assert "disk is full" in site.agent.run("status").stdout
+            filler.unlink()
+            load.wait_server(site.add())
+            report = load.stop()
+        assert report.failed_as == {}
+        site.agrees()
+        assert not (site.agent.state / "foreign").exists()
+        assert site.agent.stop() == 0
+        assert not (site.agent.state / "journal.json").exists()
 
 
 def test_a_symbolic_link(site: Site) -> None:

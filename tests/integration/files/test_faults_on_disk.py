@@ -137,6 +137,28 @@ def test_a_full_state_directory(site: Site, mount: Mount) -> None:
     assert site.words() == ["new"] * 3
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_full_state_directory_takes_a_change_whose_way_back_is_kept(
+    site: Site, mount: Mount, quick: bool
+) -> None:
+    mount("-t", "tmpfs", "-o", "size=48k", "none", at=site.state)
+    site.promote(site.store(), "old")
+    site.promote(site.store(), "new", settle=False)
+    with suppress(OSError), (site.state / "ballast").open("ab", 0) as ballast:
+        while True:
+            ballast.write(b"x" * 4096)
+    store = site.store()
+    assert store.recover().unconfirmed
+    staged = store.stage(site.config("third"), site.destinations)
+    store.prepare(staged)
+    store.promote(staged, quick=quick)
+    assert site.words() == ["third"] * 3
+    assert site.store().recover().promoted == site.config("third").digests()
+    assert sorted(store.restore()) == sorted(site.destinations)
+    assert site.words() == ["old"] * 3
+    assert site.store().recover().notes == ()
+
+
 def test_a_full_disk_keeps_the_last_good_catalog(site: Site, mount: Mount) -> None:
     mount("-t", "tmpfs", "-o", "size=32k", "none", at=site.state)
     small = Catalog(services=(Service(name="web", instances=()),))
@@ -275,12 +297,14 @@ def test_owner_mode_and_attributes_are_kept(site: Site) -> None:
     os.setxattr(path, "user.origin", b"x")
     os.setxattr(path, "trusted.origin", b"y")
     site.promote(store, "new", settle=False)
-    for _ in range(2):
+    for word in ("new", "old"):
+        assert site.words() == [word] * 3
         found = path.stat()
         assert (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (1234, 4321, 0o640)
         assert os.getxattr(path, "user.origin") == b"x"
         assert os.getxattr(path, "trusted.origin") == b"y"
-        store.restore()
+        if word == "new":
+            store.restore()
     assert site.words() == ["old"] * 3
 
 

@@ -214,6 +214,20 @@ def test_a_path_that_cannot_be_a_directory_is_one_clear_error(tmp_path: Path) ->
             StateDirectory(path).claim()
 
 
+def test_what_cannot_be_kept_is_known_until_the_end_of_this_process(state: StateDirectory) -> None:
+    with state:
+        state.save("holds", "old")
+        blocking = state.path / ".holds.json.new"
+        blocking.mkdir()
+        with pytest.raises(StateError):
+            state.save("holds", "new")
+        assert state.load("holds") == "new"
+        assert StateDirectory(state.path).load("holds") == "old"
+        blocking.rmdir()
+        state.save("holds", "newer")
+        assert state.load("holds") == StateDirectory(state.path).load("holds") == "newer"
+
+
 @pytest.mark.parametrize("name", ["catalog", "record", "journal", "../x", "a/b", ""])
 def test_values_of_the_engine_have_names_of_their_own(state: StateDirectory, name: str) -> None:
     with state, pytest.raises(ValueError, match="no name"):
