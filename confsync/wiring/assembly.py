@@ -11,9 +11,10 @@ from pathlib import Path
 
 from confsync import __version__
 from confsync.adapters.files.nothing import NoServices
+from confsync.adapters.files.recovery import Recovery
 from confsync.adapters.files.scratch import ScratchStore
 from confsync.adapters.files.state import StateDirectory
-from confsync.adapters.files.store import FileStore, Recovery, StoreOptions
+from confsync.adapters.files.store import FileStore, StoreOptions
 from confsync.adapters.files.templates import TemplateFiles, TemplateOption, TemplateOptions
 from confsync.adapters.network.local import is_local
 from confsync.core import guards, placement

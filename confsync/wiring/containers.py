@@ -14,8 +14,9 @@ from confsync.adapters.docker.options import DockerOptions
 from confsync.adapters.docker.signalling import Signalling
 from confsync.adapters.docker.target import DockerTarget
 from confsync.adapters.docker.ways import Ways
+from confsync.adapters.files.recovery import Recovery
 from confsync.adapters.files.state import StateDirectory
-from confsync.adapters.files.store import FileStore, Recovery
+from confsync.adapters.files.store import FileStore
 from confsync.adapters.haproxy import listening
 from confsync.adapters.haproxy.options import SocketOptions
 from confsync.adapters.haproxy.target import SocketTarget

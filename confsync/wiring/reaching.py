@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from confsync.adapters.files.recovery import Recovery
 from confsync.adapters.files.state import StateDirectory
-from confsync.adapters.files.store import FileStore, Recovery
+from confsync.adapters.files.store import FileStore
 from confsync.adapters.haproxy.options import SocketOptions
 from confsync.adapters.haproxy.target import SocketTarget
 from confsync.core import placement

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from confsync.adapters.files import reasons
 from confsync.adapters.files.mounts import Mounts
+from confsync.domain.rendered import digest
 from confsync.errors import WriteError
 
 # signatures of a file's content: copied to other content, the kernel would refuse the file
@@ -35,6 +36,11 @@ class Present:
 
     text: str
     meta: Meta
+
+
+def digest_of(file: Present | None) -> str | None:
+    """Name what is there by its content; None where nothing is."""
+    return None if file is None else digest(file.text)
 
 
 def decode(data: bytes) -> str:

@@ -12,13 +12,14 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from confsync import faults
 from confsync.adapters.files import destination as dest
-from confsync.adapters.files import kept, reasons, staging
+from confsync.adapters.files import kept, reasons, recovery, staging
 from confsync.adapters.files.journal import Entry, Journal, JournalFile, Phase
+from confsync.adapters.files.recovery import Recovery
 from confsync.adapters.files.staging import StagedFiles
 from confsync.domain.rendered import RenderedConfig, digest
 from confsync.errors import WriteError
@@ -44,21 +45,6 @@ class StoreOptions:
     state: Path
     main: str
     destinations: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recovery:
-    """What a start found on disk, in words.
-
-    `unconfirmed`: a promoted set stands whose load nobody confirmed. `promoted`: destination ->
-    digest of what stands there and perhaps no record knows: confsync's own, not a foreign edit.
-    `unsure`: steps to a set that stands no more may have been sent.
-    """
-
-    notes: tuple[str, ...] = ()
-    unconfirmed: bool = False
-    unsure: bool = False
-    promoted: Mapping[str, str] = field(default_factory=dict)
 
 
 class FileStore:
@@ -218,17 +204,7 @@ class FileStore:
         known = {self._options.main, *self._options.destinations}
         if journal is not None:
             known.update(e.destination for e in journal.entries)
-        for destination in sorted(known):
-            for leftover in (dest.staged_path(destination), dest.check_path(destination)):
-                try:
-                    leftover.unlink()
-                except (FileNotFoundError, NotADirectoryError):
-                    continue
-                except OSError as error:
-                    what = reasons.explain(error, leftover).what
-                    notes.append(f"{leftover}: left behind, and cannot be removed: {what}")
-                else:
-                    notes.append(f"removed {leftover}, left behind by an earlier run")
+        notes += recovery.swept(known)
         if journal is None:
             return Recovery(notes=tuple(notes), unsure=damaged)
         return self._resume(journal, notes)
@@ -300,7 +276,9 @@ class FileStore:
     def _refuse_unseen(self, staged: Staged, now: Mapping[str, dest.Present | None]) -> None:
         """Refuse to replace what nobody has looked at: it would be lost without a word."""
         for destination in staged.paths:
-            if self._seen.get(destination, _digest(now[destination])) == _digest(now[destination]):
+            if self._seen.get(destination, dest.digest_of(now[destination])) == dest.digest_of(
+                now[destination]
+            ):
                 continue
             if self._ahead:
                 with dest.errors_at(self._journal.path):
@@ -339,7 +317,7 @@ class FileStore:
         now: Mapping[str, dest.Present | None],
     ) -> tuple[str, ...]:
         """Make destinations as wanted, file by file; all are written before any is renamed."""
-        changed = [d for d in wanted if _digest(wanted[d]) != _digest(now[d])]
+        changed = [d for d in wanted if dest.digest_of(wanted[d]) != dest.digest_of(now[d])]
         staged: dict[str, Path] = {}
         try:
             for destination in changed:
@@ -371,8 +349,8 @@ class FileStore:
         """Lose no edit that somebody made while a promotion was not yet confirmed."""
         for entry in journal.entries:
             file = now.get(entry.destination)
-            known = {entry.old, entry.new, _digest(previous.get(entry.destination))}
-            if file is not None and _digest(file) not in known:
+            known = {entry.old, entry.new, dest.digest_of(previous.get(entry.destination))}
+            if file is not None and dest.digest_of(file) not in known:
                 kept.keep_text(self._options.state / "foreign", entry.destination, file.text)
 
     def _load_journal(self) -> Journal | None:
@@ -397,14 +375,9 @@ class FileStore:
         with dest.errors_at(self._journal.path):
             previous = self._previous.load()
         back = {e.destination: (previous or {}).get(e.destination) for e in journal.entries}
-        ours = {}  # destinations with a text that is confsync's own; others were edited since
-        for entry in journal.entries:
-            found = _digest(now[entry.destination])
-            if found in {entry.old, entry.new, _digest(back[entry.destination])}:
-                ours[entry.destination] = found
-        undone = previous is not None and all(f == _digest(back[d]) for d, f in ours.items())
-        whole = all(ours[e.destination] == e.new for e in journal.entries if e.destination in ours)
-        if whole and not undone and journal.phase is Phase.PROMOTING:
+        found = recovery.judged(journal, now, back)
+        undone = previous is not None and found.undone
+        if found.whole and not undone and journal.phase is Phase.PROMOTING:
             notes.append("a set was promoted and its load not confirmed")
             self._renamed = tuple(e.destination for e in journal.entries if e.new is not None)
             self._unsynced = self._renamed
@@ -415,10 +388,6 @@ class FileStore:
                 "a promotion was cut short and no previous set is kept; files are as they are"
             )
             return Recovery(notes=tuple(notes), unsure=True)
-        # upon a set that was not confirmed, or while one was taken back
-        unsure = journal.phase is Phase.RESTORING or any(
-            e.old != _digest(back[e.destination]) for e in journal.entries
-        )
         if undone:
             self.settle()
             notes.append(
@@ -429,23 +398,24 @@ class FileStore:
         else:
             try:
                 # the journal as it is tells the truth until the last of them is back
-                changed = self._put({d: back[d] for d in ours}, now)
+                changed = self._put({d: back[d] for d in found.ours}, now)
             except WriteError as error:
                 notes.append(f"a promotion was cut short and cannot be put back yet: {error}")
-                return Recovery(notes=tuple(notes), unsure=True, promoted=_known(ours))
+                promoted = recovery.known(found.ours)
+                return Recovery(notes=tuple(notes), unsure=True, promoted=promoted)
             self.settle()
             notes.append(f"a promotion was cut short; put back: {', '.join(changed)}")
-        promoted = _known({d: _digest(back[d]) for d in ours}) if unsure else {}
-        return Recovery(notes=tuple(notes), unsure=unsure, promoted=promoted)
-
-
-def _known(digests: Mapping[str, str | None]) -> dict[str, str]:
-    return {d: found for d, found in digests.items() if found is not None}
+        if not found.unsure:
+            return Recovery(notes=tuple(notes))
+        promoted = recovery.known({d: dest.digest_of(back[d]) for d in found.ours})
+        return Recovery(notes=tuple(notes), unsure=True, promoted=promoted)
 
 
 def _edited(now: Mapping[str, dest.Present | None], journal: Journal) -> bool:
     """Tell whether a destination is neither as a promotion found it nor as it left it."""
-    return any(_digest(now.get(e.destination)) not in {e.old, e.new} for e in journal.entries)
+    return any(
+        dest.digest_of(now.get(e.destination)) not in {e.old, e.new} for e in journal.entries
+    )
 
 
 def _is_file(path: Path) -> bool:
@@ -461,16 +431,14 @@ def _stamp(path: Path) -> Stamp | None:
     return found.st_mtime_ns, found.st_ino, found.st_size, found.st_ctime_ns
 
 
-def _digest(file: dest.Present | None) -> str | None:
-    return None if file is None else digest(file.text)
-
-
 def _entries(staged: Staged, now: Mapping[str, dest.Present | None]) -> tuple[Entry, ...]:
     return tuple(
         Entry(
             destination=f.destination,
-            old=_digest(now[f.destination]),
-            new=digest(f.text) if f.destination in staged.paths else _digest(now[f.destination]),
+            old=dest.digest_of(now[f.destination]),
+            new=digest(f.text)
+            if f.destination in staged.paths
+            else dest.digest_of(now[f.destination]),
         )
         for f in staged.config.files
     )
@@ -484,6 +452,7 @@ def _journal(
     return Journal(
         phase=phase,
         entries=tuple(
-            Entry(destination=d, old=_digest(now[d]), new=_digest(wanted[d])) for d in wanted
+            Entry(destination=d, old=dest.digest_of(now[d]), new=dest.digest_of(wanted[d]))
+            for d in wanted
         ),
     )

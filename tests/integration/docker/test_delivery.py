@@ -13,9 +13,10 @@ from confsync.adapters.docker.delivery import DeliveredStore
 from confsync.adapters.docker.engine import Engine
 from confsync.adapters.docker.inside import Inside
 from confsync.adapters.docker.options import DockerOptions
+from confsync.adapters.files.recovery import Recovery
 from confsync.adapters.files.scratch import ScratchStore
 from confsync.adapters.files.state import StateDirectory
-from confsync.adapters.files.store import FileStore, Recovery, StoreOptions
+from confsync.adapters.files.store import FileStore, StoreOptions
 from confsync.core import placement
 from confsync.domain.rendered import RenderedConfig, RenderedFile
 from tests.integration.docker.box import CONFIG, ETC, MAIN, Box, Hands, hands
