@@ -4,6 +4,7 @@ One pair an engine; each event is met by a client with a new connection every 10
 outage lasts is measured by `make bench`; here it is told who has the address and what may fail.
 """
 
+import contextlib
 import functools
 import json
 import time
@@ -36,7 +37,7 @@ def pair(started: LbPair) -> LbPair:
     """Both work, one has the address."""
     started.repair()
     started.both_ready()
-    wait_until(lambda: get(started.vip, 80)[0] == 200, "the holder's answer", timeout=30)
+    wait_until(lambda: get(started.vip, 80)[0] == 200, "the holder's answer")
     return started
 
 
@@ -44,10 +45,32 @@ def answers(pair: LbPair, host: Host) -> bool:
     return get(pair.vip, 80) == (200, host.letter)
 
 
+def stalled(host: Host, since: int) -> bool:
+    """Tell whether a host to which nothing was done says that it got no time to run."""
+    said = host.lb.logs()[since:]
+    return any(words in said for words in ("held up for too long", "HAProxy does not answer"))
+
+
 @pytest.mark.parametrize("event", EVENTS.values(), ids=list(EVENTS))
 def test_the_other_one_takes_over(pair: LbPair, event: Event) -> None:
-    holder = pair.holder()
-    other = pair.other(holder)
+    """What a host loses because the machine gave it no time is tried anew."""
+    for tries_left in (2, 1, 0):
+        holder = pair.holder()
+        other = pair.other(holder)
+        mark = other.lb.mark()
+        try:
+            takes_over(pair, event, holder, other)
+        except AssertionError:
+            if not tries_left or not stalled(other, mark):
+                raise
+            with contextlib.suppress(RuntimeError):  # it may have been mended
+                event.mend(pair, holder)
+            pair.both_ready()
+        else:
+            return
+
+
+def takes_over(pair: LbPair, event: Event, holder: Host, other: Host) -> None:
     began = time.time()
     with Polling(pair.vip) as client:
         wait_until(functools.partial(answers, pair, holder), "the holder's answer")
