@@ -141,7 +141,7 @@ def _unpause(pair: Pair, host: Host) -> None:
 def _plug(pair: Pair, host: Host) -> None:
     """Plug the cable in, and wait until ucarp hears again: one that slept is begun anew."""
     pair.up(host)
-    wait_until(lambda: not _asleep(host), f"an awake ucarp on {host.letter}", timeout=30)
+    wait_until(lambda: not _asleep(host), f"an awake ucarp on {host.letter}")
 
 
 def _asleep(host: Host) -> bool:

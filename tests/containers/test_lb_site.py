@@ -138,7 +138,7 @@ class Site:
         mount = ("--volume", f"{self.home}:/haproxy:ro")
         self.lb: Container = project.run("lb", image, options=mount)
         self.address = self.lb.address
-        wait_until(lambda: get(self.address, 80)[0] == 200, "a server of web", timeout=40)
+        wait_until(lambda: get(self.address, 80)[0] == 200, "a server of web")
 
     def renewed(self, name: str = "web.example.org") -> Certificate:
         self._renewals += 1
@@ -164,10 +164,12 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with Project() as project:
         made = Site(project, tmp_path_factory.mktemp("site"))
-        yield made
-        made.backends.close()
-        if not made.lb.running:
-            print(made.lb.logs()[-5000:])
+        try:
+            yield made
+        finally:
+            made.backends.close()
+            if not made.lb.running:
+                print(made.lb.logs()[-5000:])
 
 
 def by_consul(site: Site, load: Load, number: int) -> None:
@@ -271,7 +273,6 @@ def test_the_built_in_configuration_terminates_tls(tmp_path: Path) -> None:
             wait_until(
                 lambda n=name, c=certificate: served(lb.address, n) == der(c),  # type: ignore[misc]
                 f"the certificate of {name}",
-                timeout=40,
             )
         assert own not in {der(certificate) for certificate in made.values()}
 

@@ -21,6 +21,7 @@ from tests.support.process import wait_until
 from tests.support.systemd import SystemdHost
 from tests.support.terminal import READY, Terminal
 
+pytestmark = pytest.mark.timeout(300)  # packages are built, systemd boots
 PROJECT = Path(__file__).parents[2]
 CFG = "/etc/haproxy/haproxy.cfg"
 STATE = "/var/lib/confsync"
@@ -85,7 +86,7 @@ class Machine:
         """Go back to a machine that never had it; HAProxy as Debian starts it."""
         self.host.sh("dpkg -P confsync")
         self.host.put({CFG: self.fresh})
-        self.host.sh("systemctl restart haproxy")
+        self.host.sh("systemctl reset-failed haproxy; systemctl restart haproxy")
         self.ports.clear()
         self.mark = len(self.host.journal("confsync"))
 
@@ -104,7 +105,7 @@ class Machine:
         return f"s{self.ports[-1]}"
 
     def load(self) -> Load:
-        return Load(8080, host_header="web", streams=1, seconds=100, python=self.host.python)
+        return Load(8080, host_header="web", streams=1, python=self.host.python)
 
     def show(self, name: str, unit: str = "confsync") -> str:
         return self.host.sh(f"systemctl show {unit} -p {name} --value").out.strip()
@@ -126,7 +127,6 @@ class Machine:
         wait_until(
             lambda: self.said(words) >= times,
             f"{words!r} in the journal, {times} times",
-            timeout=40,
         )
 
     def there(self, path: str) -> bool:
@@ -161,6 +161,7 @@ def test_a_fresh_install_does_nothing_until_there_are_settings(box: Machine) -> 
     assert box.host.sh("systemctl is-enabled confsync").out == "enabled\n"
     assert box.show("ActiveState") == "inactive"
     assert box.show("ConditionResult") == "no"
+    box.wait("skipped because of an unmet condition")
     assert box.said("skipped because of an unmet condition") == 1
     assert box.said("agent starts") == 0
     assert (box.haproxy(), box.host.sh(f"cat {CFG}").out) == (before, box.fresh)
@@ -247,7 +248,7 @@ def test_the_state_of_a_newer_version_is_refused_and_traffic_goes_on(box: Machin
         load.wait_ok(20)
         assert (box.haproxy(), box.host.sh(f"cat {CFG}").out) == (haproxy, text)
         box.host.sh(f"echo 1 >{STATE}/version")
-        wait_until(lambda: box.show("ActiveState") == "active", "the agent", timeout=40)
+        wait_until(lambda: box.show("ActiveState") == "active", "the agent")
         assert box.haproxy() == haproxy
         report = load.stop()
     assert report.failed_as == {}
