@@ -53,6 +53,11 @@ def custom(site: Site, trap: str) -> Agent:
     return site.agent
 
 
+def status_is(site: Site, code: int) -> None:
+    """Wait for `status --check`'s exit code: the log tells of a turn before the agent has taken it."""
+    wait_until(lambda: site.agent.run("status", "--check").returncode == code, f"exit code {code}")
+
+
 def failing(site: Site, error: str, code: int, stage: str) -> None:
     """Under load, `extra` appears and springs the trap; nothing is lost; it goes; all is well."""
     site.add()
@@ -68,7 +73,7 @@ def failing(site: Site, error: str, code: int, stage: str) -> None:
         site.agent.wait_cycle("failed", since=site.agent.mark(), why="trying again")
         assert site.haproxy.cfg.read_text() == before
         assert site.agent.run("once").returncode in {code, 3}
-        assert site.agent.run("status", "--check").returncode == code
+        status_is(site, code)
         load.wait_ok(50)
         mark = site.agent.mark()
         site.drop("extra-1")
@@ -165,7 +170,7 @@ def stuck(site: Site, words: str, *, at_once: int = 73) -> None:
         site.add()
         line = site.agent.wait_cycle("failed", since=mark)
         assert words in str(line["error"])
-        assert site.agent.run("status", "--check").returncode == at_once
+        status_is(site, at_once)
         load.wait_ok(50)
         report = load.stop()
     assert report.failed_as == {}
