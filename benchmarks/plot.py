@@ -54,7 +54,7 @@ def picture(raw: Mapping[str, Any]) -> str:
             if samples[key]:
                 parts.append(_steps(left, samples[key], COLORS[name]))
     for number, name in enumerate(lines):
-        x, y = LEFT + 150 * number, height - 10
+        x, y = LEFT + 165 * number, height - 10
         parts.append(f'<rect x="{x}" y="{y - 9}" width="14" height="9" fill="{COLORS[name]}"/>')
         parts.append(f'<text x="{x + 19}" y="{y}">{NAMES.get(name, name)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
