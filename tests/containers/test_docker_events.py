@@ -11,6 +11,9 @@ from tests.support.containers import docker, get
 from tests.support.engine import EngineProxy
 from tests.support.process import wait_until
 
+ENDED = "HAProxy (stopped|runs|was restarted)"
+"""What is told of one that ended and came back: it may be back when the agent looks why it stopped."""
+
 
 def serves(site: Site, *names: str) -> None:
     """Wait until each of these servers has answered."""
@@ -94,13 +97,14 @@ def test_where_haproxy_ends_it_comes_back_in_step(
 
     mark = agent.mark()
     docker("restart", "--time", "2", lb.name)
-    said(agent, "HAProxy (runs|was restarted)", mark)
+    said(agent, ENDED, mark)
+    lb.wait_worker()
     names.append(site.change())
     serves(site, *names)
 
     mark = agent.mark()
     docker("exec", "--user", "0", lb.name, "sh", "-c", "kill -9 -1; kill -USR1 1", check=False)
-    said(agent, "HAProxy (runs|was restarted)", mark)
+    said(agent, ENDED, mark)
     lb.wait_worker()
     names.append(site.change())
     serves(site, *names)
