@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from confsync.core import runtime, turning
-from confsync.core.haproxy import difference, proxies, vocabulary
+from confsync.core.haproxy import configuration, difference, vocabulary
 from confsync.core.known import Loaded, Surroundings, disagreement, loaded
 from confsync.core.turning import Turn
 from confsync.domain.change import NoChange, Plan, ReloadPlan, RuntimePlan, WritePlan
@@ -122,7 +122,7 @@ def done(
     """Give the record of what runs once all steps of a plan are confirmed. `now`: unix seconds."""
     configs = (around or Surroundings()).configs or (main,)
     beside = (around or Surroundings()).texts
-    old = proxies.configuration(
+    old = configuration.read(
         tuple(t for n in configs if (t := record.text.get(n, beside.get(n))) is not None)
     )
     leftovers = runtime.leftovers(old, record.steps, plan.steps, record.leftovers, now)

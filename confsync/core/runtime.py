@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from confsync.core import additions, serving
 from confsync.core.circumstances import Context
 from confsync.core.haproxy import difference, servers
-from confsync.core.haproxy.proxies import Configuration, Proxy
+from confsync.core.haproxy.configuration import Configuration
+from confsync.core.haproxy.proxies import Proxy
 from confsync.core.haproxy.servers import Server
 from confsync.core.serving import Work
 from confsync.domain.change import (
@@ -92,22 +93,34 @@ def compare(
     touched = {step.backend for step in done if not isinstance(step, ReplaceMap)}
     works: list[Work] = []
     inherited: list[str] = []
-    for key, proxy in new.proxies.items():
-        known = old.proxies.get(key)
+    ordered = list(old.proxies) == list(new.proxies)
+    for known, proxy in _pairs(old, new, ordered=ordered):
+        if known is proxy and not touched:
+            continue  # as most are, and quickly seen
         if known is None:
             works.append(Work(reload=[difference.added(proxy.section)]))
         elif proxy.section.name in touched or not known.same(proxy):
             steps = done if proxy.section.name in touched else ()
             works.append(serving.compare(known, proxy, after(known, steps), context, inherited))
-    for key, proxy in old.proxies.items():
-        if key not in new.proxies:
-            works.append(serving.removed(proxy, after(proxy, done), context))
+    if not ordered:
+        for key, proxy in old.proxies.items():
+            if key not in new.proxies:
+                works.append(serving.removed(proxy, after(proxy, done), context))
     reload = [*files, *(why for work in works for why in work.reload)]
     if inherited and not any(why.startswith("defaults") for why in reload):
         reload += inherited
-    if not reload and list(old.proxies) != list(new.proxies):
+    if not reload and not ordered:
         reload.append("the order of sections changed")
     return _together(works, reload, replaced, context)
+
+
+def _pairs(
+    old: Configuration, new: Configuration, *, ordered: bool
+) -> Iterable[tuple[Proxy | None, Proxy]]:
+    """Give all proxies of `new`, each with the one that runs. `ordered`: of both, in one order."""
+    if ordered:
+        return zip(old.proxies.values(), new.proxies.values(), strict=True)
+    return ((old.proxies.get(key), proxy) for key, proxy in new.proxies.items())
 
 
 def _together(
@@ -140,7 +153,6 @@ def compacted(old: Configuration, steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
     `after` gives the same for the servers of `old`.
     """
-    proxies = {p.section.name: p for p in old.proxies.values() if p.bearing}
     loaded: dict[str, set[str]] = {}
     settled: set[object] = set()
     kept: list[Step] = []
@@ -155,9 +167,10 @@ def compacted(old: Configuration, steps: tuple[Step, ...]) -> tuple[Step, ...]:
             continue
         if isinstance(step, RetireServer) and step.gone:
             settled.add(place)
-            if step.backend not in loaded and step.backend in proxies:
-                loaded[step.backend] = {server.name for server in proxies[step.backend].servers}
-            if step.server in loaded.get(step.backend, ()):
+            if step.backend not in loaded:
+                proxy = old.bearing(step.backend)
+                loaded[step.backend] = {s.name for s in proxy.servers} if proxy else set()
+            if step.server in loaded[step.backend]:
                 kept.append(step)
             continue
         kind = SetState if isinstance(step, RetireServer) else type(step)
@@ -176,7 +189,6 @@ def leftovers(
 ) -> tuple[Leftover, ...]:
     """Give what stays in HAProxy of retired servers, once `steps` were done after `before`."""
     found = {(one.backend, one.server): one for one in known}
-    proxies = {p.section.name: p for p in old.proxies.values() if p.bearing}
     running: dict[str, dict[str, Server]] = {}
     for step in steps:
         match step:
@@ -184,9 +196,10 @@ def leftovers(
                 found[step.backend, step.server] = replace(
                     known_one, state=step.state, cause=step.cause, since=now
                 )
-            case RetireServer(gone=True) if step.backend in proxies:
+            case RetireServer(gone=True):
                 if step.backend not in running:
-                    there = after(proxies[step.backend], before)
+                    proxy = old.bearing(step.backend)
+                    there = after(proxy, before) if proxy else ()
                     running[step.backend] = {server.name: server for server in there}
                 if (server := running[step.backend].get(step.server)) is not None:
                     found[step.backend, step.server] = _leftover(step, server, now)

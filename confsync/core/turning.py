@@ -4,12 +4,14 @@ It gathers what runtime.py needs, and decides about files that are no configurat
 the outcome is planning.py's.
 """
 
+import bisect
 import functools
 from dataclasses import replace
 
 from confsync.core import naming, runtime
 from confsync.core.circumstances import Cause, Context
-from confsync.core.haproxy import difference, maps, proxies, vocabulary
+from confsync.core.haproxy import configuration, difference, maps, proxies, vocabulary
+from confsync.core.haproxy.configuration import Configuration
 from confsync.core.haproxy.servers import Server
 from confsync.core.known import Loaded, Surroundings
 from confsync.core.serving import MAINTENANCE
@@ -173,7 +175,7 @@ class Turn:
             return None, ""
         return ReplaceMap(destination=name, name=seen_as, entries=entries, text=new), ""
 
-    def _read(self) -> tuple[proxies.Configuration | None, proxies.Configuration | None]:
+    def _read(self) -> tuple[Configuration | None, Configuration | None]:
         old: list[str] = []
         new: list[str] = []
         for name in self._configs:
@@ -185,12 +187,12 @@ class Turn:
                 return None, None
             old.append(before)
             new.append(after)
-        return proxies.configuration(tuple(old)), proxies.configuration(tuple(new))
+        return configuration.read(tuple(old)), configuration.read(tuple(new))
 
-    def _context(self, old: proxies.Configuration, new: proxies.Configuration) -> Context:
+    def _context(self, old: Configuration, new: Configuration) -> Context:
         @functools.cache
         def names() -> tuple[frozenset[str], frozenset[str]]:
-            found = [proxies.named_servers(p.section.text) for p in old.proxies.values()]
+            found = [each for pieces in old.pieces for each in proxies.named(pieces)]
             return (
                 frozenset[str]().union(*(n for n, _ in found)),
                 frozenset[str]().union(*(t for _, t in found)),
@@ -232,24 +234,23 @@ def causes(balancer: LoadBalancer | None) -> Cause:
     A template may name servers and sections otherwise than confsync does; a server of confsync's is
     named after its address and port, so that these find it too, if only one service has it.
     """
-
-    @functools.cache
-    def absent() -> dict[str, dict[str, str]]:
-        return absences(balancer)
+    backends = balancer.backends if balancer else ()
 
     @functools.cache
     def anywhere() -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
-        for servers_of in absent().values():
-            for name, status in servers_of.items():
-                found.setdefault(name, set()).add(status)
+        for each in backends:
+            for name, status in each.absent:
+                found.setdefault(name, set()).add(status.value)
         return found
 
     def cause(backend: str, server: Server) -> str:
         place = naming.server(server.address, server.port)
-        own = absent().get(backend, {})
-        told = own.get(server.name) or own.get(place)
-        if told is None and backend not in absent():
+        at = bisect.bisect_left(backends, backend, key=lambda each: each.slug)
+        if at < len(backends) and backends[at].slug == backend:
+            own = {name: status.value for name, status in backends[at].absent}
+            told = own.get(server.name) or own.get(place)
+        else:
             others = anywhere().get(place, set())
             told = next(iter(others)) if len(others) == 1 else None
         return told or "deregistered"

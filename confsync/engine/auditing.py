@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from confsync.core import runtime
-from confsync.core.haproxy import proxies
+from confsync.core.haproxy import configuration
 from confsync.domain.running import Drift, Expected, Observed, Record
 from confsync.engine.hands import from_plain, to_plain
 from confsync.engine.outlook import Outlook, View
@@ -175,7 +175,7 @@ def expected(record: Record, view: View | None, main: str) -> tuple[Expected, ..
     beside = view.around.texts if view is not None and view.around else {}
     texts = [record.text.get(name, beside.get(name)) for name in configs]
     found: list[Expected] = []
-    known = proxies.configuration(tuple(t for t in texts if t is not None))
+    known = configuration.read(tuple(t for t in texts if t is not None))
     for proxy in known.proxies.values():
         if not proxy.bearing or proxy.doubt or proxy.templates:
             continue

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Collection
 
 from confsync.core.haproxy import proxies, text
-from confsync.core.haproxy.remembering import Remembered
+from confsync.core.haproxy.remembering import Each, Remembered
 from confsync.core.haproxy.text import Section
 from confsync.core.haproxy.words import value
 from confsync.domain.rendered import RenderedConfig, digest
@@ -32,6 +32,7 @@ class Shapes:
 
     def __init__(self) -> None:
         self._passed: OrderedDict[Key, list[frozenset[Shape]]] = OrderedDict()
+        self._each = Each(_piece)
 
     def passed(self, config: RenderedConfig, configs: Collection[str]) -> None:
         """Remember a set that a check has passed. `configs`: those files that are configurations."""
@@ -56,9 +57,8 @@ class Shapes:
         """Trust nothing any more: what was known was refused."""
         self._passed.clear()
 
-    @staticmethod
     def _structure(
-        config: RenderedConfig, configs: Collection[str]
+        self, config: RenderedConfig, configs: Collection[str]
     ) -> tuple[Key, list[frozenset[Shape]]]:
         """Give what must be as it was, and the shapes in each section."""
         key: list[tuple[str, bool, tuple[str, ...]]] = []
@@ -67,9 +67,7 @@ class Shapes:
             if file.destination not in configs:
                 key.append((file.destination, False, (digest(file.text),)))
                 continue
-            chunks = text.pieces(file.text)
-            _piece.expect(len(chunks))
-            pieces = [_piece(chunk) for chunk in chunks]
+            pieces = self._each(text.pieces(file.text))
             key.append((file.destination, True, tuple(rest for rest, _ in pieces)))
             shapes += [found for _, found in pieces]
         return tuple(key), shapes

@@ -8,7 +8,7 @@ adapter's to see), and of relative ones those behind words that are known to nam
 import re
 
 from confsync.core.haproxy import text
-from confsync.core.haproxy.remembering import Remembered
+from confsync.core.haproxy.remembering import Each, Remembered
 from confsync.core.haproxy.words import value
 
 
@@ -35,10 +35,8 @@ def paths(configs: tuple[str, ...]) -> tuple[str, ...]:
     found: set[str] = set()
     for config in configs:
         pieces = text.pieces(config)
-        _of.expect(len(pieces))
         text.section.expect(len(pieces))
-        for piece in pieces:
-            found |= _of(piece)
+        found.update(*_each(pieces))
     return tuple(sorted(found))
 
 
@@ -61,3 +59,6 @@ def _of(chunk: str) -> frozenset[str]:
             if behind and not word.startswith("/"):
                 found.add(word)
     return frozenset(found)
+
+
+_each = Each(_of)

@@ -6,13 +6,12 @@ not be there: nothing is evaluated, so a proxy that hangs on one is doubtful, an
 one. Which changes need a reload is weighing.py's.
 """
 
-import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from confsync.core.haproxy import servers, text
-from confsync.core.haproxy.remembering import Remembered
+from confsync.core.haproxy.remembering import Each, Remembered
 from confsync.core.haproxy.servers import Server, Words
 from confsync.core.haproxy.text import Section
 from confsync.core.haproxy.words import value
@@ -87,51 +86,29 @@ class Proxy:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
-    """All sections of all files, by keyword, name and how many of these came before.
-
-    `pieces`: each file's text, cut into sections.
-    """
-
-    proxies: dict[tuple[str, str, int], Proxy]
-    pieces: tuple[tuple[str, ...], ...] = field(repr=False)
-
-
-@functools.lru_cache(maxsize=4)
-def configuration(texts: tuple[str, ...]) -> Configuration:
-    """Read files in the order in which HAProxy loads them; of one like another only what differs."""
-    found: dict[tuple[str, str, int], Proxy] = {}
-    seen: dict[tuple[str, str], int] = {}
-    scope = _Scope()
-    pieces = tuple(text.pieces(t) for t in texts)
-    count = sum(map(len, pieces))
-    for kept in (text.section, _blocks, _proxy, _alone, named_servers):
+def expect(count: int) -> None:
+    """Keep room for what is read of so many pieces."""
+    for kept in (text.section, _blocks, _proxy, alone, named_servers):
         kept.expect(count)
-    for each in pieces:
-        for proxy in scope.read(each):
-            pair = (proxy.section.keyword, proxy.section.name)
-            seen[pair] = number = seen.get(pair, -1) + 1
-            found[(*pair, number)] = proxy
-    servers.read.expect(sum(len(proxy.servers) for proxy in found.values()))
-    return Configuration(proxies=found, pieces=pieces)
 
 
-class _Scope:
+class Scope:
     """What carries over from section to section and from file to file."""
 
     def __init__(self) -> None:
         self._last = Defaults()
         self._named: dict[str, Defaults] = {}
 
-    def read(self, pieces: Sequence[str]) -> Iterator[Proxy]:
+    def read(self, pieces: Sequence[str]) -> Iterator[Proxy | None]:
+        """Read a file, piece by piece; None is for one that says nothing."""
         depth = 0
         for piece in pieces:
-            if depth == 0 and (known := _alone(piece, self._last)).proxy is not None:
+            if depth == 0 and (known := alone(piece, self._last)).proxy is not None:
                 yield known.proxy
                 continue
             section = text.section(piece)
             if not section.head and not section.lines and piece is pieces[0]:
+                yield None
                 continue
             inside = depth > 0
             depth, leaks = _depth(section.text, depth)
@@ -170,14 +147,14 @@ class _Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class _Alone:
+class Alone:
     """What a piece is where nothing but the last defaults counts (None: more does)."""
 
     proxy: Proxy | None = None
 
 
 @Remembered
-def _alone(chunk: str, defaults: Defaults) -> _Alone:
+def alone(chunk: str, defaults: Defaults) -> Alone:
     """Read a section outside of blocks that names no defaults, as most are, at one look."""
     section = text.section(chunk)
     plain = (
@@ -185,7 +162,7 @@ def _alone(chunk: str, defaults: Defaults) -> _Alone:
         and len(section.head) == 2
         and _blocks(chunk) == (0, 0)
     )
-    return _Alone(_proxy(chunk, defaults, defaults.doubt) if plain else None)
+    return Alone(_proxy(chunk, defaults, defaults.doubt) if plain else None)
 
 
 def _depth(chunk: str, depth: int) -> tuple[int, bool]:
@@ -266,8 +243,11 @@ def _server(line: Line, said: tuple[Words, ...], blocks: tuple[Words, ...]) -> S
     return Server(name=found.name, odd=odd, raw=raw)
 
 
+Named = tuple[frozenset[str], frozenset[str]]
+
+
 @Remembered
-def named_servers(chunk: str) -> tuple[frozenset[str], frozenset[str]]:
+def named_servers(chunk: str) -> Named:
     """List the servers that a section's lines name: all of them, and those that others `track`.
 
     `SERVER` or `BACKEND/SERVER`; HAProxy refuses to delete these, and a file without them.
@@ -275,3 +255,6 @@ def named_servers(chunk: str) -> tuple[frozenset[str], frozenset[str]]:
     found = _NAMED.findall(chunk)
     tracked = frozenset(track for _, track, _ in found if track)
     return frozenset(next(filter(None, names)) for names in found), tracked
+
+
+named = Each(named_servers)

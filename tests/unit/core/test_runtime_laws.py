@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from confsync.core import planning, runtime
-from confsync.core.haproxy import proxies
+from confsync.core.haproxy import configuration
 from confsync.core.planning import Loaded
 from confsync.domain.catalog import Status
 from confsync.domain.change import (
@@ -203,7 +203,7 @@ DONE = st.builds(
 @given(st.lists(DONE, max_size=12))
 def test_what_is_left_out_of_steps_makes_no_difference(drawn: list[Step]) -> None:
     text = "backend b\n server x 10.0.0.1:80\n server y 10.0.0.2:80\nbackend c\n"
-    old = proxies.configuration((text,))
+    old = configuration.read((text,))
     there = {("b", "x"), ("b", "y")}
     done: list[Step] = []
     for step in drawn:

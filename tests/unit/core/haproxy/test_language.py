@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from confsync.core.haproxy import maps, named, proxies, servers, text
+from confsync.core.haproxy import configuration, maps, named, proxies, servers, text
 from confsync.core.haproxy.words import value, words
 
 ROOT = Path(__file__).parents[4]
@@ -97,7 +97,7 @@ def test_values_are_what_haproxy_reads(word: str, expected: str | None) -> None:
 def test_every_file_of_this_project_comes_back(path: Path) -> None:
     content = path.read_bytes().decode("utf-8", "surrogateescape")
     assert "".join(text.chunks(content)) == content
-    proxies.configuration((content,))
+    configuration.read((content,))
     named.paths((content,))
 
 
@@ -115,7 +115,7 @@ def test_no_text_crashes_and_all_come_back(one: str, other: str) -> None:
     for like in (pieces, text.chunks(other), both, text.chunks(other + one)):
         assert text.chunks(one + other, like) == both
         assert text.chunks(one, like) == pieces
-    found = proxies.configuration((one, other))
+    found = configuration.read((one, other))
     assert sum(map(len, found.pieces)) >= len(found.proxies)
     maps.entries(one)
     named.paths((one, other))
@@ -145,11 +145,11 @@ def test_what_was_read_before_makes_no_difference_to_a_section(
     """Whether a section is read at one look or with all that may stand around it."""
     content = "\n".join([*lines, extra, ""])
     blocked = ".if true\n.endif\n" + content  # so that the first lines are no section's
-    whole = proxies.configuration((content,))
-    for key, proxy in proxies.configuration((blocked,)).proxies.items():
+    whole = configuration.read((content,))
+    for key, proxy in configuration.read((blocked,)).proxies.items():
         if key[0]:
             assert whole.proxies[key] == proxy
-    alone = proxies.configuration((content, ".if true\n.endif\n"))
+    alone = configuration.read((content, ".if true\n.endif\n"))
     assert all(alone.proxies[key] == proxy for key, proxy in whole.proxies.items() if key[0])
 
 
@@ -166,7 +166,7 @@ def test_a_section_read_at_one_look_inherits_what_it_names(head: str, inherits: 
         f"{head}\n    server a 10.0.0.1:80\n"
     )
     for _ in range(2):
-        proxy = proxies.configuration((content,)).proxies["backend", "b", 0]
+        proxy = configuration.read((content,)).proxies["backend", "b", 0]
         assert [line.words for line in proxy.defaults.others] == [("timeout", "server", inherits)]
         content = f"# again\n{content}"
 
@@ -184,8 +184,8 @@ def test_a_section_read_at_one_look_inherits_what_it_names(head: str, inherits: 
 )
 def test_a_section_in_a_block_is_not_read_at_one_look(content: str, doubt: str) -> None:
     # The same section has stood outside of blocks before.
-    proxies.configuration(("backend b\n    server a 10.0.0.1:80\n",))
-    assert proxies.configuration((content,)).proxies["backend", "b", 0].doubt == doubt
+    configuration.read(("backend b\n    server a 10.0.0.1:80\n",))
+    assert configuration.read((content,)).proxies["backend", "b", 0].doubt == doubt
 
 
 def test_only_the_section_that_changed_is_read_again() -> None:
@@ -195,8 +195,8 @@ def test_only_the_section_that_changed_is_read_again() -> None:
             for n in range(60)
         )
 
-    first = proxies.configuration((content(""),))
-    second = proxies.configuration((content(" weight 3"),))
+    first = configuration.read((content(""),))
+    second = configuration.read((content(" weight 3"),))
     anew = [key for key, proxy in second.proxies.items() if proxy is not first.proxies[key]]
     assert anew == [("backend", "only30", 0)]
     shared = {id(piece) for piece in first.pieces[0]}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from confsync.core.haproxy import proxies
+from confsync.core.haproxy import configuration
 from confsync.core.haproxy.weighing import Verdict, weigh
 from tests.fakes.runtime import NEW, OLD
 
@@ -11,7 +11,7 @@ UNKNOWN = "`unheard-of` is not known to leave its servers alone"
 
 def verdict(*lines: str, defaults: str = "", release: tuple[int, int] = (3, 2)) -> Verdict:
     text = f"defaults\n    {defaults}\nbackend b\n" + "".join(f"    {line}\n" for line in lines)
-    found = proxies.configuration((text,))
+    found = configuration.read((text,))
     capabilities = OLD if release < (3, 0) else NEW
     return weigh(found.proxies["backend", "b", 0], capabilities, release)
 
