@@ -77,11 +77,13 @@ def slugs(names: Iterable[str], reserved: Collection[str] = ()) -> dict[str, str
     Legal names come first, so that a name made up to look like another's hash takes nothing from a
     service that has a right to its own name.
     """
-    found: dict[str, str] = {}
-    taken = set(reserved)
-    for name in sorted(set(names), key=lambda n: (not is_legal(n) or n in taken, n)):
-        found[name] = slug(name, taken)
-        taken.add(found[name])
+    every = sorted(set(names))
+    found = {name: name for name in every if is_legal(name) and name not in reserved}
+    taken = {*reserved, *found}
+    for name in every:
+        if name not in found:
+            found[name] = slug(name, taken)
+            taken.add(found[name])
     return found
 
 
