@@ -35,6 +35,8 @@ class Draft:
         self.notes: list[str] = []
         self.services = 0
         self.servers = 0
+        self.fresh = 0
+        """Servers of services that are not the very ones of the cycle before."""
         self.diff = ""
         self.secrets = RenderedConfig()
         self.revision = ""

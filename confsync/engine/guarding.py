@@ -14,7 +14,7 @@ from confsync.domain.catalog import Catalog, Service, Status
 from confsync.engine import holds
 from confsync.engine.draft import Draft
 from confsync.engine.keeping import keep
-from confsync.engine.offloop import work
+from confsync.engine.offloop import Work
 from confsync.errors import DiscoveryError, TargetError
 from confsync.ports import Discoverer, StateStore, Target
 
@@ -56,6 +56,7 @@ class Guard:
         self._memory = guards.Memory()
         self._kept = self._memory
         self._learned = False
+        self._work = Work()
         self.wake = 0.0
 
     def restore(self) -> Catalog | None:
@@ -92,13 +93,13 @@ class Guard:
 
         `released`, `registry`: an operator's releases. Without `remember` nothing is learned or kept.
         """
-        size = sum(len(s.instances) for s in catalog.services)
+        fresh = catalog.fresh(self._memory.passed)
         evidence = guards.Evidence(down=await self._down(), released=released, registry=registry)
-        verdict = await work(size, lambda: self._judge(catalog, evidence))
+        verdict = await self._work(fresh, lambda: self._judge(catalog, evidence))
         if verdict.due:
             confirmed = await self._confirmed(verdict.due, draft)
             proven = replace(evidence, confirmed=confirmed)
-            verdict = await work(size, lambda: self._judge(catalog, proven))
+            verdict = await self._work(fresh, lambda: self._judge(catalog, proven))
         draft.holds = verdict.holds
         draft.note(*(f"hold ended: {why}" for why in verdict.ended))
         # HAProxy's own checks or a steady count may release a hold without news from the registry,

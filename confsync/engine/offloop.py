@@ -1,10 +1,11 @@
-"""Pure work off the event loop where it is large, and on it where a thread would cost more.
+"""Work off the event loop where it is much, and on it where a thread would cost more.
 
-Handing work to a thread and back takes some 0.2 ms on the way of a change; a thousand servers take
-the loop for tens of milliseconds.
+Handing work to a thread and back takes some 0.2 ms on the way of a change, and more on an idle machine;
+a thousand servers that are new take the loop for tens of milliseconds.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -13,14 +14,36 @@ from confsync.ports import ConfigStore
 T = TypeVar("T")
 
 SMALL = 200
-"""Servers that are typed, judged or compared within about a millisecond."""
-LITTLE = 100_000
+"""Servers that are typed, judged, rendered or compared within about a millisecond."""
+QUICK = 0.005
+"""Seconds of work that the loop may be kept from all else."""
+LITTLE = 1_000_000
 """Characters that are read or written, without waiting for the disk, within about a millisecond."""
 
 
-async def work(servers: int, function: Callable[[], T]) -> T:
-    """Call a pure function, in a thread when it is about many servers."""
-    return function() if servers <= SMALL else await asyncio.to_thread(function)
+class Work:
+    """One kind of pure work, of which most remembers what it did: only what is new costs.
+
+    It is done on the loop while little is new and it took little time of late.
+    """
+
+    def __init__(self, *, known: bool = True) -> None:
+        """Without `known` the first time is in a thread, however little there is."""
+        self._took = 0.0 if known else float("inf")
+
+    async def __call__(self, fresh: int, function: Callable[[], T]) -> T:
+        """Call a function. `fresh`: servers that are not as they were the last time."""
+
+        def timed() -> T:
+            begin = time.thread_time()  # a busy machine makes no work of it
+            try:
+                return function()
+            finally:
+                self._took = time.thread_time() - begin
+
+        if fresh <= SMALL and self._took <= QUICK:
+            return timed()
+        return await asyncio.to_thread(timed)
 
 
 async def touch(store: ConfigStore, size: int, function: Callable[[], T]) -> T:

@@ -16,7 +16,7 @@ from confsync.domain.loadbalancer import LoadBalancer
 from confsync.domain.rendered import RenderedConfig
 from confsync.domain.running import Capabilities, Observed, Record, ServerState
 from confsync.engine.draft import Draft
-from confsync.engine.offloop import touch, work
+from confsync.engine.offloop import Work, touch
 from confsync.errors import TargetError
 from confsync.ports import ConfigStore, Runtime, StateStore, Surveyor, Target
 
@@ -74,6 +74,7 @@ class Outlook:
         self._runtime = runtime
         self._surveyor = surveyor
         self._leftovers = leftovers
+        self._comparing = Work()
         self._observed: Observed | None = None
         self._seen_at = float("-inf")
         self.record: Record | None = None
@@ -185,8 +186,8 @@ class Outlook:
             servers=() if known or not observed.running else await self._servers(),
             main=self._main,
         )
-        plan = await work(
-            sum(len(b.instances) for b in balancer.backends),
+        plan = await self._comparing(
+            draft.fresh if known else draft.servers,
             lambda: planning.plan(
                 config,
                 disk,

@@ -22,7 +22,7 @@ from confsync.domain.rendered import RenderedConfig, digest
 from confsync.domain.running import Observed
 
 Stamp = tuple[int, int, int, int]
-_LITTLE = 200_000
+_LITTLE = 1_000_000
 _MUCH = 16 * 1024 * 1024
 """Bytes of a file that is not read for its digest: its size and times stand for it."""
 
