@@ -90,8 +90,11 @@ def check_path(destination: str) -> Path:
     return path.with_name(f".{path.name}.check.confsync")
 
 
-def read(destination: str) -> str | None:
-    """Read a destination as HAProxy would, through symlinks (None: absent). Raises WriteError."""
+def read(destination: str, like: str | None = None) -> str | None:
+    """Read a destination as HAProxy would, through symlinks (None: absent). Raises WriteError.
+
+    Where it holds `like`, that very object is given: nothing need be decoded, nor digested again.
+    """
     path = Path(destination)
     try:
         # a named pipe without a writer would block for ever
@@ -104,7 +107,10 @@ def read(destination: str) -> str | None:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise refused(path, "it is not a regular file", "name a file in the settings")
         with os.fdopen(fd, "rb", closefd=False) as file:
-            return decode(file.read())
+            data = file.read()
+        if like is not None and data == encode(like, path):
+            return like
+        return decode(data)
     except OSError as error:
         raise failed(path, error) from error
     finally:

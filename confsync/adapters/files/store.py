@@ -67,6 +67,8 @@ class FileStore:
         self._stamps: dict[str, Stamp] = {}
         """The texts themselves, and the stamps of the files before they were read: of those that
         had not just been written, since a clock of files may stand still for some milliseconds."""
+        self._likely: dict[str, str] = {}
+        """What was read or staged last, and is most likely there when a destination is read next."""
         self._renamed: tuple[str, ...] = ()
         """Promoted, and the disk has not been asked to confirm the new names yet."""
         self._unsynced: tuple[str, ...] = ()
@@ -85,7 +87,8 @@ class FileStore:
         latest = time.time_ns() - _TICK
         stamps = {d: _stamp(Path(d)) for d in destinations}
         self._stamps = {d: s for d, s in stamps.items() if s is not None and s[3] < latest}
-        found = {d: dest.read(d) for d in destinations}
+        found = {d: dest.read(d, self._likely.get(d)) for d in destinations}
+        self._likely |= {d: text for d, text in found.items() if text is not None}
         self._seen = {d: None if text is None else digest(text) for d, text in found.items()}
         self._texts = found
         return found
@@ -96,7 +99,9 @@ class FileStore:
 
     def stage(self, config: RenderedConfig, only: tuple[str, ...]) -> StagedFiles:
         """Write `only` of the set beside their destinations. Raises WriteError; leaves nothing."""
-        return staging.stage(config, only)
+        staged = staging.stage(config, only)
+        self._likely |= {f.destination: f.text for f in config.files if f.destination in only}
+        return staged
 
     def discard(self, staged: Staged, why: str = "") -> str:
         """Remove the staged files; with `why`, keep the set as rejected; returns where, in words."""

@@ -56,6 +56,25 @@ def test_an_existing_file_keeps_its_mode(site: Site) -> None:
     assert stat.S_IMODE((site.folder / MAIN).stat().st_mode) == 0o604
 
 
+def test_what_is_as_it_was_is_the_very_same_text(site: Site) -> None:
+    """Nothing of a large file is decoded or digested again; what another hand wrote is seen."""
+    store = site.store()
+    staged = store.stage(site.config("new"), site.destinations)
+    store.promote(staged)
+    main = site.destinations[0]
+    (text,) = store.read((main,)).values()
+    assert text is staged.config.files[0].text
+    Path(main).write_bytes(b"new \xff.cfg\n")
+    (edited,) = store.read((main,)).values()
+    assert edited == "new \udcff.cfg\n"
+    assert store.read((main,))[main] is edited
+    Path(main).unlink()
+    assert store.read((main,)) == {main: None}
+    store.stage(site.config("next"), site.destinations)
+    Path(main).write_text(str(text))
+    assert store.read((main,)) == {main: text}
+
+
 def test_bytes_that_are_no_utf8_survive(site: Site) -> None:
     path = site.folder / MAIN
     path.write_bytes(b"\xff\xfe foreign \x80\r\n")
