@@ -16,6 +16,9 @@ from confsync.core.selection import Selection
 from confsync.domain.catalog import Catalog, Instance, Service, Status
 from confsync.domain.status import Hold
 
+History = tuple[tuple[float, Service], ...]
+"""Unix seconds and the service as it was from then on, oldest first."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
@@ -51,12 +54,17 @@ class Memory:
 
     `seen`: name -> (unix seconds, service), oldest first: one entry
     not younger than the window, then those within it. `passed`: the catalog that was passed on last.
+    `judged`: when that was, in unix seconds. `quiet`: name -> a service with instances that was all
+    that was seen within the window: while it is that very object, and neither held nor released, it is
+    not judged again. These two spare work and make no difference to the outcome.
     """
 
     passed: Catalog = field(default_factory=Catalog)
-    seen: Mapping[str, tuple[tuple[float, Service], ...]] = field(default_factory=dict)
+    seen: Mapping[str, History] = field(default_factory=dict)
     held: Mapping[str, HeldService] = field(default_factory=dict)
     registry: HeldRegistry | None = None
+    judged: float = field(default=0.0, compare=False)
+    quiet: Mapping[str, Service] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +99,8 @@ class Verdict:
 
 def remember(catalog: Catalog, memory: Memory, now: float) -> Memory:
     """Begin with the last good catalog of the state, as if it had been seen just now."""
-    return replace(memory, passed=catalog, seen={s.name: ((now, s),) for s in catalog.services})
+    seen = {s.name: ((now, s),) for s in catalog.services}
+    return replace(memory, passed=catalog, seen=seen, quiet={})
 
 
 def narrowed(memory: Memory, selection: Selection) -> Memory:
@@ -143,29 +152,34 @@ class _Judgement:
         self.due: list[str] = []
 
     def verdict(self) -> Verdict:
-        current = {s.name: self._known(s) for s in self.catalog.services}
+        current = self._current()
         registry = self._registry(current)
         missing = {s.name: s for s in registry.missing} if registry else {}
         passed: dict[str, Service] = dict(current)
         held: dict[str, HeldService] = {}
-        seen: dict[str, tuple[tuple[float, Service], ...]] = {}
-        for name in sorted({*current, *self.memory.seen, *self.memory.held, *missing}):
-            if name not in missing and (same := self._unchanged(name, current.get(name))):
-                seen[name] = same
-                continue
-            now_there = current.get(name, Service(name=name))
+        seen = dict(self.memory.seen)
+        # A clock that was set back: every time that is remembered has to be looked at.
+        quiet = dict(self.memory.quiet) if self.memory.judged <= self.now else {}
+        for name in sorted(self._open(current, quiet) | missing.keys()):
+            there = current.get(name, Service(name=name))
             if name in missing:
-                passed[name] = self._merge(missing[name], now_there)
-                seen[name] = ((self._since(now_there), now_there),)
-                continue
-            hold, history = self._service(name, now_there)
-            if hold:
-                held[name] = hold
-                passed[name] = self._merge(hold.base, now_there)
+                passed[name] = self._merge(missing[name], there)
+                history: History = ((self._since(there), there),)
+            else:
+                hold, history = self._service(name, there)
+                if hold:
+                    held[name] = hold
+                    passed[name] = self._merge(hold.base, there)
+            seen.pop(name, None)
+            quiet.pop(name, None)
             if history:
                 seen[name] = history
+            if len(history) == 1 and there.instances:
+                quiet[name] = there
         result = Catalog(services=tuple(passed[name] for name in sorted(passed)))
-        after = Memory(passed=result, seen=seen, held=held, registry=registry)
+        after = Memory(
+            passed=result, seen=seen, held=held, registry=registry, judged=self.now, quiet=quiet
+        )
         return Verdict(
             catalog=result,
             memory=after,
@@ -175,20 +189,19 @@ class _Judgement:
             ended=tuple(self.ended),
         )
 
-    def _known(self, service: Service) -> Service:
-        """Take a service that the registry does not show for what it was: that is no news of it."""
-        before = self.memory.passed.get(service.name) if service.denied else None
-        if before is None or service.instances:
-            return service
-        return replace(service, instances=before.instances)
+    def _current(self) -> dict[str, Service]:
+        """Take services that the registry does not show for what they were: that is no news of them."""
+        current = {s.name: s for s in self.catalog.services}
+        if hidden := [s for s in current.values() if s.denied and not s.instances]:
+            before = {s.name: s.instances for s in self.memory.passed.services}
+            current |= {s.name: replace(s, instances=before.get(s.name, ())) for s in hidden}
+        return current
 
-    def _unchanged(self, name: str, current: Service | None) -> tuple[tuple[float, Service], ...]:
-        """Give the history of a service about which there is nothing to judge, as most are; else ()."""
-        history = self.memory.seen.get(name, ())
-        if len(history) != 1 or name in self.memory.held or name in self.released:
-            return ()
-        then, service = history[0]
-        return history if service is current and service.instances and then <= self.now else ()
+    def _open(self, current: Mapping[str, Service], quiet: Mapping[str, Service]) -> set[str]:
+        """Give the names to judge: all but those of services that are the very object of before."""
+        changed = {name for name, service in current.items() if quiet.get(name) is not service}
+        gone = self.memory.seen.keys() - current.keys()
+        return changed | gone | self.memory.held.keys() | (self.released & current.keys())
 
     def _registry(self, current: Mapping[str, Service]) -> HeldRegistry | None:
         hold = self.memory.registry
@@ -218,9 +231,7 @@ class _Judgement:
             return None
         return replace(hold, missing=missing)
 
-    def _service(
-        self, name: str, current: Service
-    ) -> tuple[HeldService | None, tuple[tuple[float, Service], ...]]:
+    def _service(self, name: str, current: Service) -> tuple[HeldService | None, History]:
         fresh = ((self.now, current),)
         hold = self.memory.held.get(name)
         if name in self.released:
@@ -258,7 +269,7 @@ class _Judgement:
             return "HAProxy's own checks say that they are down"
         return ""
 
-    def _window(self, name: str, current: Service) -> tuple[tuple[float, Service], ...]:
+    def _window(self, name: str, current: Service) -> History:
         """Extend the history by `current`; drop what was replaced before the window began."""
         seen = self.memory.seen.get(name, ())
         history = tuple((min(then, self.now), service) for then, service in seen)

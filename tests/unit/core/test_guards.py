@@ -382,29 +382,70 @@ def test_no_history_loses_more_than_allowed_in_one_step(
         assert judge(memory, seen, now).catalog == verdict.catalog
 
 
+names = st.frozensets(st.sampled_from(string.ascii_lowercase[:4]), max_size=2)
+evidence = st.builds(
+    Evidence,
+    confirmed=counts.map(lambda sizes: {name: service(n, name) for name, n in sizes.items()}),
+    down=st.sampled_from((frozenset(), frozenset((f"10.0.0.{n}", 80) for n in range(3, 9)))),
+    released=st.just(frozenset()) | names,
+    registry=st.sampled_from((False, False, False, True)),
+)
+
+
 @given(
-    st.lists(st.tuples(counts, st.floats(-5, 30), st.booleans()), min_size=1, max_size=8),
+    st.lists(
+        st.tuples(counts, names, st.sampled_from((0, 1, 9, -5, 30, 70)), st.booleans(), evidence),
+        min_size=1,
+        max_size=8,
+    ),
     st.randoms(),
 )
 def test_a_service_that_is_the_same_object_is_judged_like_an_equal_one(
-    steps: list[tuple[dict[str, int], float, bool]], chance: random.Random
+    steps: list[tuple[dict[str, int], frozenset[str], float, bool, Evidence]],
+    chance: random.Random,
 ) -> None:
     same, equal, now = Memory(), Memory(), 100.0
     known: dict[str, Service] = {}
-    for sizes, wait, fell in steps:
+    for sizes, denied, wait, fell, found in steps:
         now += wait
         for name, size in sizes.items():
             if name not in known or chance.random() < 0.5:
                 known[name] = service(size, name)
+                if name in denied:
+                    known[name] = Service(name=name, denied=True)
         seen = catalog(*(known[name] for name in sizes), fell=fell)
-        verdict = judge(same, seen, now)
-        assert verdict == judge(equal, catalog(*map(replace, seen.services), fell=fell), now)
+        verdict = judge(same, seen, now, found)
+        assert verdict == judge(equal, catalog(*map(replace, seen.services), fell=fell), now, found)
+        assert verdict == judge(replace(same, quiet={}), seen, now, found)
         same = equal = verdict.memory
         equal = replace(
             equal,
             passed=catalog(*map(replace, equal.passed.services)),
             seen={n: tuple((at, replace(s)) for at, s in h) for n, h in equal.seen.items()},
         )
+        if chance.random() < 0.1:
+            same = guards.remember(verdict.catalog, same, now)
+            equal = guards.remember(verdict.catalog, equal, now)
+
+
+def test_only_what_is_not_the_very_object_of_before_is_judged_again() -> None:
+    web, api = service(4), service(4, "api")
+    first = judge(Memory(), catalog(web, api), 5).memory
+    assert first.quiet == {"web": web, "api": api}
+    for now in (5, 6):
+        again = judge(first, catalog(web, service(3, "api")), now).memory
+        assert again.seen["web"] is first.seen["web"]
+        assert again.quiet == {"web": web}  # the other has two sizes within its window
+        later = judge(again, catalog(web, again.seen["api"][-1][1]), now + 10).memory
+        assert set(later.quiet) == {"web", "api"}
+        assert set(judge(later, catalog(web), now + 11).memory.quiet) == {"web"}
+    assert guards.remember(catalog(web), first, 7).quiet == {}
+
+
+def test_a_service_that_is_released_begins_anew_though_it_is_the_very_object() -> None:
+    web = service(4)
+    memory = judge(begun(web), catalog(web), 1, Evidence(released=frozenset({"web", "x"}))).memory
+    assert memory.seen == {"web": ((1, web),)}
 
 
 def test_half_is_back_and_nothing_is_not() -> None:
