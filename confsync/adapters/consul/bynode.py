@@ -196,13 +196,13 @@ class ByNode:
                     group.create_task(self._node(node, refresher), name=f"consul node {node}")
 
             # Names that stand on no node that can be seen, too; the others the nodes bring.
-            refresher.read(n for n in self._roster.names if not self._roster.knows(n))
+            refresher.read(self._roster.unknown())
             await self._follower.follow(NODES, read, take)
 
     def listed(self, *, moved: bool) -> None:  # noqa: ARG002 - the nodes' queries tell more
         """Read the names that are new."""
         if self._refresher is not None:
-            self._refresher.read(n for n in self._roster.names if not self._roster.knows(n))
+            self._refresher.read(self._roster.unknown())
 
     async def _node(self, node: str, refresher: Refresher) -> None:
         path = f"catalog/node-services/{quote(node, safe='')}"
@@ -279,6 +279,6 @@ class BySweep:
     def listed(self, *, moved: bool) -> None:
         """Have all read again when the list's index moved: any registration moves it."""
         if self._refresher is not None:
-            self._refresher.read(n for n in self._roster.names if not self._roster.knows(n))
+            self._refresher.read(self._roster.unknown())
         if moved:
             self._due.set()

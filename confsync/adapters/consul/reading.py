@@ -78,6 +78,9 @@ class Reader:
         self._relisting = asyncio.Lock()
         self._begun = 0
         self._relisted: tuple[int, frozenset[str]] = (0, frozenset())
+        self._list = b""
+        self._names: frozenset[str] = frozenset()
+        self._listing = Listing(names=frozenset())
 
     @property
     def generation(self) -> int:
@@ -91,14 +94,32 @@ class Reader:
             answer = await self._client.get(path, mode=Mode.DEFAULT)
         return answer
 
+    def repeats(self, answer: Answer) -> bool:
+        """Tell whether an answer of catalog/services says what the one that was read last said."""
+        return answer.body == self._list and answer.filtered == self._listing.filtered
+
     def listing(self, answer: Answer) -> Listing:
-        """Read an answer of catalog/services. Raises Unavailable."""
-        wanted = [name for name in answer.table() if self._options.selection.wants(name)]
-        return Listing(
-            names=frozenset(filter(is_safe, wanted)),
-            refused=tuple(sorted(ascii(name) for name in wanted if not is_safe(name))),
+        """Read an answer of catalog/services. Raises Unavailable.
+
+        Most answers bring no other names (one more instance, another tag): those give the very
+        Listing given last. Only names that are new are judged.
+        """
+        if self.repeats(answer):
+            return self._listing
+        names = frozenset(answer.table())
+        wanted = [name for name in names - self._names if self._options.selection.wants(name)]
+        gone = self._names - names
+        last = self._listing
+        refused = {*last.refused}.difference(map(ascii, gone))
+        refused.update(ascii(name) for name in wanted if not is_safe(name))
+        listing = Listing(
+            names=(last.names - gone).union(filter(is_safe, wanted)),
+            refused=tuple(sorted(refused)),
             filtered=answer.filtered,
         )
+        self._list, self._names = answer.body, names
+        self._listing = listing if listing != last else last
+        return self._listing
 
     async def service(self, name: str, answer: Answer) -> Reading | None:
         """Read an answer of health/service; None when the service is gone from the list meanwhile.

@@ -14,7 +14,7 @@ from typing import Protocol
 from confsync.adapters.consul import translate
 from confsync.adapters.consul.answer import Answer
 from confsync.adapters.consul.bynode import NODES, ByNode, BySweep
-from confsync.adapters.consul.following import POLL, Follower, News, Sleep
+from confsync.adapters.consul.following import LATER, POLL, Follower, News, Sleep
 from confsync.adapters.consul.options import ConsulOptions
 from confsync.adapters.consul.reading import (
     SERVICES,
@@ -45,7 +45,7 @@ class Way(Protocol):
         """Do so for ever."""
 
     def listed(self, *, moved: bool) -> None:
-        """Hear that the list was answered; `moved`: its index is another."""
+        """Hear that the list was answered, be it as before; `moved`: its index is another."""
 
 
 class Watch:
@@ -91,6 +91,10 @@ class Watch:
                 self._publish(catalog)
 
     async def _names(self, answer: Answer) -> Listing:
+        if not self._reader.repeats(answer):
+            # The service's answer must not wait for all the names to be read.
+            for _ in range(LATER):
+                await asyncio.sleep(0)
         return self._reader.listing(answer)
 
     def _list(self, news: News[Listing]) -> None:
@@ -166,6 +170,7 @@ class ByService:
         self._follower = follower
         self._room = room
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._names: frozenset[str] = frozenset()
         self._relisted = asyncio.Event()
 
     async def run(self) -> None:
@@ -179,6 +184,7 @@ class ByService:
         async with asyncio.TaskGroup() as group:
             while True:
                 self._relisted.clear()
+                self._names = self._roster.names
                 leaving &= self._running.keys()
                 cut = leaving & self._roster.names
                 leaving |= self._running.keys() - self._roster.names
@@ -194,20 +200,22 @@ class ByService:
                 await self._relisted.wait()
 
     def listed(self, *, moved: bool) -> None:  # noqa: ARG002 - each service has its own index
-        """Look for new names."""
-        self._relisted.set()
+        """Look for new names, unless they are those of before."""
+        if self._roster.names is not self._names:
+            self._relisted.set()
 
     async def _service(self, name: str) -> None:
-        digest = b""
+        known: tuple[bytes, bool] | None = None
 
         async def read(answer: Answer) -> Reading | None:
-            nonlocal digest
+            nonlocal known
             # Most answers of a quiet registry repeat the one before (an end of wait, a check's
             # output elsewhere): those are not even parsed.
-            if answer.digest == digest and self._roster.confirm(name):
+            told = (answer.digest, answer.filtered)
+            if told == known and self._roster.knows(name):
                 return None
             reading = await self._reader.service(name, answer)
-            digest = answer.digest if reading is not None else b""
+            known = told if reading is not None else None
             return reading
 
         def take(news: News[Reading | None]) -> None:

@@ -1,8 +1,12 @@
+import dataclasses
+import random
+
 import pytest
 
 from confsync.adapters.consul.reading import Listing, Reading
 from confsync.adapters.consul.roster import Roster
 from confsync.domain.catalog import Catalog, Instance, Service
+from confsync.domain.status import SourceState
 from confsync.errors import Unavailable
 
 ONE, TWO = Unavailable("one"), Unavailable("two")
@@ -25,8 +29,12 @@ def roster(clock: Clock) -> Roster:
     return Roster(now=clock)
 
 
-def reading(name: str, *ports: int, seen: float = 100.0, denied: bool = False) -> Reading:
-    instances = tuple(Instance(id=str(port), address="a", port=port) for port in ports)
+def reading(
+    name: str, *ports: int, seen: float = 100.0, denied: bool = False, version: int = 0
+) -> Reading:
+    instances = tuple(
+        Instance(id=str(port), address="a", port=port, modify_index=version) for port in ports
+    )
     service = Service(name=name, instances=instances, seen=seen, denied=denied)
     return Reading(service=service, everything=instances)
 
@@ -54,15 +62,126 @@ def test_catalog_is_taken_once(roster: Roster) -> None:
     assert roster.take_catalog() is not None
 
 
-def test_equal_answer_makes_the_service_younger(roster: Roster, clock: Clock) -> None:
-    fill(roster, "a", "b")
-    clock.time = 200
-    assert roster.confirm("a")
-    assert not roster.confirm("c")
+def test_service_that_did_not_change_stays_the_very_same_object(roster: Roster) -> None:
+    before = fill(roster, "a", "b")
+    roster.put(reading("a", 1, seen=200), fell=False)
+    assert roster.take_catalog() is None
     roster.put(reading("b", 2), fell=False)
     catalog = roster.take_catalog()
     assert catalog is not None
-    assert catalog.services[0].seen == 200
+    assert catalog.services[0] is before.services[0]
+
+
+def test_registration_anew_is_no_news_but_the_next_catalog_has_it(roster: Roster) -> None:
+    fill(roster, "a", "b")
+    roster.put(reading("a", 1, version=7), fell=False)
+    assert roster.take_catalog() is None
+    roster.put(reading("b", 2), fell=False)
+    catalog = roster.take_catalog()
+    assert catalog is not None
+    assert catalog.services[0].instances[0].modify_index == 7
+
+
+def test_listing_that_was_taken_already_wakes_nobody_unless_the_index_fell(roster: Roster) -> None:
+    listing = Listing(names=frozenset({"a"}))
+    roster.relist(listing, fell=False)
+    roster.put(reading("a", 1), fell=False)
+    assert roster.take_catalog() is not None
+    roster.changed.clear()
+    roster.relist(listing, fell=False)
+    assert not roster.changed.is_set()
+    roster.relist(listing, fell=True)
+    assert roster.changed.is_set()
+
+
+def test_service_that_changed_and_changed_back_is_no_news(roster: Roster) -> None:
+    fill(roster, "a", "b")
+    roster.put(reading("a", 2), fell=False)
+    roster.put(reading("a", 1), fell=False)
+    roster.relist(Listing(names=frozenset({"a"})), fell=False)
+    roster.relist(Listing(names=frozenset({"a", "b"})), fell=False)
+    roster.put(reading("b", 1), fell=True)
+    assert roster.take_catalog() is None
+
+
+class Anew:
+    """The same as a roster, computed from all readings each time."""
+
+    def __init__(self) -> None:
+        self.names: frozenset[str] = frozenset()
+        self.readings: dict[str, Reading] = {}
+        self.taken: Catalog | None = None
+        self.fell = False
+
+    def relist(self, names: frozenset[str], *, fell: bool) -> None:
+        self.names, self.fell = names, self.fell or fell
+        self.readings = {name: one for name, one in self.readings.items() if name in names}
+
+    def put(self, one: Reading, *, fell: bool) -> None:
+        name = one.service.name
+        if name in self.names:
+            before = self.readings.get(name)
+            if one.service.denied and before is not None:
+                instances = before.service.instances
+                service = dataclasses.replace(one.service, instances=instances)
+                one = dataclasses.replace(one, service=service)
+            self.readings[name], self.fell = one, self.fell or fell
+
+    def take(self) -> tuple[Catalog, bool] | None:
+        if self.taken is None and self.names - self.readings.keys():
+            return None
+        services = tuple(self.readings[name].service for name in sorted(self.readings))
+        catalog, fell, self.fell = Catalog(services=services), self.fell, False
+        if catalog == self.taken:
+            return None
+        self.taken = catalog
+        return catalog, fell
+
+    def told(self) -> tuple[set[str], set[str], set[str]]:
+        return (
+            {name for name, one in self.readings.items() if one.service.denied},
+            {name for name, one in self.readings.items() if one.partial},
+            {name for name, one in self.readings.items() if one.unreadable},
+        )
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_what_is_taken_is_what_all_readings_give_computed_anew(roster: Roster, seed: int) -> None:
+    chance = random.Random(seed)
+    anew = Anew()
+    state = SourceState()
+    for _ in range(200):
+        fell = chance.random() < 0.1
+        if chance.random() < 0.2:
+            names = frozenset(name for name in "abcde" if chance.random() < 0.8)
+            roster.relist(Listing(names=names), fell=fell)
+            anew.relist(names, fell=fell)
+        else:
+            one = reading(
+                chance.choice("abcde"),
+                *range(chance.randrange(3)),
+                version=chance.randrange(3),
+                denied=chance.random() < 0.2,
+            )
+            one = dataclasses.replace(
+                one, partial=chance.random() < 0.2, unreadable=chance.randrange(2)
+            )
+            roster.put(one, fell=fell)
+            anew.put(one, fell=fell)
+        if chance.random() < 0.5 or not anew.names:
+            continue
+        assert roster.unknown() == anew.names - anew.readings.keys()
+        catalog, expected = roster.take_catalog(), anew.take()
+        assert (catalog and (catalog, catalog.index_fell)) == expected
+        if catalog is not None:
+            versions = [[i.modify_index for i in s.instances] for s in catalog.services]
+            assert anew.taken is not None
+            assert versions == [[i.modify_index for i in s.instances] for s in anew.taken.services]
+        state = roster.take_state() or state
+        denied, partial, odd = anew.told()
+        assert state.denied == tuple(sorted(denied))
+        notes = {note.rpartition(": ")[2] for note in state.notes}
+        assert notes == {", ".join(sorted(names)) for names in (partial, odd) if names}
 
 
 def test_error_shown_stays_until_its_query_is_answered(roster: Roster, clock: Clock) -> None:
