@@ -5,11 +5,12 @@ that could not be taken is a Problem in words. Which services may shrink is not 
 (guards.py), nor what a template does with the rest (rendering.py).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from confsync.core import naming, registrations
-from confsync.core.registrations import Made, Registration, Work
+from confsync.core.ghosts import Ghosts
+from confsync.core.registrations import Made, Work
 from confsync.core.untrusted import shown
 from confsync.domain.catalog import Catalog, Service, Status
 from confsync.domain.loadbalancer import LoadBalancer, Problem
@@ -18,58 +19,94 @@ REMEMBERED = 1_000
 """Settled ids of servers that are gone, kept in case they come back."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """What all services are typed with; see `desired`."""
+
+    statuses: frozenset[Status] = frozenset()
+    reserved: frozenset[str] = frozenset()
+    loops: frozenset[tuple[str, int]] = frozenset()
+    ids: Mapping[str, int]
+
+
 class Memo:
     """What was typed last, so that only services that changed are typed again.
 
-    It makes no difference to the outcome. `typed`: how many were typed the last time.
+    It makes no difference to the outcome. What is the very object of the last time is known by sight:
+    among a thousand services the one that changed costs hardly more than among ten.
+    `typed`: how many were typed the last time.
     """
 
     def __init__(self) -> None:
         self.typed = 0
-        self._under: tuple[object, ...] = ()
-        self._listed: tuple[tuple[str, ...], dict[str, str], list[Problem]] = ((), {}, [])
-        self._made: dict[str, Made] = {}
+        self._begin(_Given(ids={}))
 
-    def under(self, *inputs: object) -> None:
-        """Forget everything when anything but the services has changed."""
-        if self._under != inputs:
-            self._under = inputs
-            self._made = {}
-            self._listed = ((), {}, [])
+    def _begin(self, given: _Given) -> None:
+        self._given = given
+        self._slugs: dict[str, str] = {}
+        self._remarks: list[Problem] = []
+        self._made: dict[str, Made] = {}  # by name, sorted by slug
+        self._ghosts = Ghosts()
+        self._problems: tuple[Problem, ...] = ()
+        self._ids: dict[str, int] = {}
+        self._stale = True
+
+    def desired(
+        self, services: Sequence[Service], given: _Given
+    ) -> tuple[LoadBalancer, dict[str, int]]:
+        """See `desired`."""
+        if self._given != given:
+            self._begin(given)
+        changed = self._changed(services)
+        if len(services) != len(self._made) or any(s.name not in self._made for s in changed):
+            self._rename(services)
+            changed = self._changed(services)
+        self._type(changed)
+        self._stale = self._ghosts.look(self._made) or self._stale
+        if self._stale:
+            self._collect()
+        backends = tuple(one.backend for one in self._made.values())
+        return LoadBalancer(backends=backends, problems=self._problems), dict(self._ids)
+
+    def _changed(self, services: Iterable[Service]) -> list[Service]:
+        """Give the services that are not the very objects of the last time."""
+        made = self._made
+        return [s for s in services if (one := made.get(s.name)) is None or one.service is not s]
+
+    def _rename(self, services: Iterable[Service]) -> None:
+        """Settle the slugs anew, and forget services that went or whose slug another one took."""
+        self._stale = True
+        self._slugs = naming.slugs((s.name for s in services), self._given.reserved)
+        self._remarks = _one_case(self._slugs)
+        for name, one in list(self._made.items()):
+            if self._slugs.get(name) != one.backend.slug:
+                self._ghosts.replaced(name, one, None)
+                del self._made[name]
+
+    def _type(self, services: Iterable[Service]) -> None:
+        """Type services: one that is equal, though not the very object, came out so already."""
         self.typed = 0
-
-    def slugs(
-        self, names: tuple[str, ...], reserved: frozenset[str]
-    ) -> tuple[dict[str, str], list[Problem]]:
-        """Name -> slug, with the remarks on those names."""
-        if not self._listed[1] or self._listed[0] != names:
-            work = Work(frozenset(), {})
-            found = naming.slugs(names, reserved)
-            _one_case(found, work)
-            self._listed = (names, found, work.problems)
-        return self._listed[1:]
-
-    def made(
-        self,
-        services: Sequence[Service],
-        slugs: Mapping[str, str],
-        statuses: frozenset[Status],
-        loops: frozenset[tuple[str, int]],
-        ids: Mapping[str, int],
-    ) -> list[Made]:
-        """Type services, in their order."""
-        found = []
         for service in services:
-            slug = slugs[service.name]
-            known = self._made.get(service.name)
-            if known is None or known.backend.slug != slug or not known.still(service):
-                known = registrations.made(service, slug, statuses, Work(loops, ids))
-                self.typed += 1
-            elif known.service is not service:
-                known = replace(known, service=service)  # so that the next look is a short one
-            found.append(known)
-        self._made = {one.service.name: one for one in found}
-        return found
+            name, before = service.name, self._made.get(service.name)
+            if before is not None and before.still(service):
+                self._made[name] = replace(before, service=service)  # known by sight from now on
+                continue
+            work = Work(self._given.loops, self._given.ids)
+            after = registrations.made(service, self._slugs[name], self._given.statuses, work)
+            self.typed += 1
+            self._stale = self._stale or before is None or before.aside != after.aside
+            self._ghosts.replaced(name, before, after)
+            self._made[name] = after
+
+    def _collect(self) -> None:
+        """Sort by slug, and put together what is beside the backends."""
+        self._made = dict(sorted(self._made.items(), key=lambda item: item[1].backend.slug))
+        made = self._made.values()
+        found = [*self._remarks, *(problem for one in made for problem in one.problems)]
+        found += self._ghosts.problems()
+        self._problems = tuple(sorted(found, key=lambda p: (p.service, p.instance, p.what)))
+        self._ids = _recorded(made, self._given.ids)
+        self._stale = False
 
 
 def desired(
@@ -89,29 +126,21 @@ def desired(
     value returned is what to record instead. The problems are sorted, the same for the same catalog.
     `memo`: of earlier calls.
     """
-    ids, memo = ids or {}, memo or Memo()
-    memo.under(statuses, reserved, loops, ids)
-    slugs, remarks = memo.slugs(tuple(s.name for s in catalog.services), reserved)
-    made = memo.made(catalog.services, slugs, statuses, loops, ids)
-    made.sort(key=lambda one: one.backend.slug)
-    found = [*remarks, *(problem for one in made for problem in one.problems), *_shared(made)]
-    problems = sorted(found, key=lambda p: (p.service, p.instance, p.what))
-    return (
-        LoadBalancer(backends=tuple(one.backend for one in made), problems=tuple(problems)),
-        _recorded(made, ids),
-    )
+    given = _Given(statuses=statuses, reserved=reserved, loops=loops, ids=ids or {})
+    return (memo or Memo()).desired(catalog.services, given)
 
 
-def _recorded(made: Sequence[Made], ids: Mapping[str, int]) -> dict[str, int]:
+def _recorded(made: Iterable[Made], ids: Mapping[str, int]) -> dict[str, int]:
     """Give what to record: all that was settled, and the latest of those that are gone."""
-    known = {key for one in made for key in one.known} if ids else set()
+    known = {key for one in made for key in one.known}
     gone = [(key, number) for key, number in ids.items() if key not in known]
     settled = {key: number for one in made for key, number in one.settled.items()}
     return dict(gone[-REMEMBERED:]) | settled
 
 
-def _one_case(slugs: Mapping[str, str], work: Work) -> None:
+def _one_case(slugs: Mapping[str, str]) -> list[Problem]:
     """Remark on names that differ only by case, which a Host header cannot tell apart."""
+    work = Work(frozenset(), {})
     seen: dict[str, str] = {}
     for name in sorted(slugs, reverse=True):
         first = seen.setdefault(slugs[name].lower(), name)
@@ -119,33 +148,6 @@ def _one_case(slugs: Mapping[str, str], work: Work) -> None:
             work.problem(
                 f"differs from {shown(first)} only by case, which a Host header does not tell",
                 name,
-                dropped=False,
-            )
-
-
-def _shared(made: Sequence[Made]) -> list[Problem]:
-    """Remark on one address and port under two services: one of the registrations is a ghost."""
-    if len(frozenset[str]().union(*(m.names for m in made))) == sum(len(m.names) for m in made):
-        return []
-    work = Work(frozenset(), {})
-    holders: dict[str, list[tuple[str, Registration]]] = {}
-    for each in made:
-        for one in each.served:
-            holders.setdefault(one.server.server, []).append((each.backend.name, one))
-    for server, found in holders.items():
-        if len(found) < 2:
-            continue
-        newest = max(one.modify_index for _, one in found)
-        newer = [name for name, one in found if one.modify_index == newest]
-        likely = f"; {shown(newer[0])} registered last" if len(newer) == 1 else ""
-        names = ", ".join(shown(name) for name, _ in found[:5])
-        for name, one in found:
-            if len(newer) == 1 and name == newer[0]:
-                continue
-            work.problem(
-                f"{server} is registered under {len(found)} services ({names}){likely}",
-                name,
-                one.server.id,
                 dropped=False,
             )
     return work.problems

@@ -56,7 +56,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A service, typed. `names`: of the served ones; `known`: the keys under which ids are settled."""
+    """A service, typed.
+
+    `names`: of the served ones. `known`: keys of settled ids that it was typed with.
+    """
 
     service: Service
     backend: Backend
@@ -65,6 +68,11 @@ class Made:
     problems: tuple[Problem, ...]
     settled: Mapping[str, int]
     known: tuple[str, ...]
+
+    @property
+    def aside(self) -> tuple[object, ...]:
+        """What comes of it beside its backend."""
+        return self.problems, self.settled, self.known
 
     def still(self, service: Service) -> bool:
         """Tell whether it would come out of a service as well."""
@@ -221,7 +229,8 @@ def _number(typed: list[Registration], slug: str, work: Work) -> None:
     later: list[Registration] = []
     for one in typed:
         key = f"{slug}/{one.server.server}"
-        work.known.append(key)
+        if key in work.ids:
+            work.known.append(key)
         settled = work.ids.get(key, 0)
         if settled in used or not naming.FIRST_ID <= settled < naming.LAST_ID:
             later.append(one)

@@ -485,3 +485,99 @@ def test_a_slug_that_another_service_takes_is_not_remembered() -> None:
     legal = Service(name=first.slug, instances=(instance("other", "10.0.0.9"),))
     both = Catalog(services=(odd, legal))
     assert desired(both, statuses=PASSING, memo=memo) == desired(both, statuses=PASSING)
+    # Nor is one that it gets back, though both changed places only.
+    only = Catalog(services=(odd, replace(legal, name="other")))
+    for found in (both, only, both):
+        assert desired(found, statuses=PASSING, memo=memo) == desired(found, statuses=PASSING)
+
+
+ODD = "a b"
+NAMES = st.sampled_from(["a", "A", "b", "c", ODD, naming.slug(ODD)])
+PLACES = st.builds(
+    Instance,
+    id=st.sampled_from(["x", "y"]),
+    address=st.sampled_from(["10.0.0.1", "10.0.0.2", "none!"]),
+    port=st.sampled_from([80, 81]),
+    status=st.sampled_from([Status.PASSING, Status.PASSING, Status.CRITICAL]),
+    meta=st.sampled_from([(), (("weight", "999"),)]),
+    modify_index=st.integers(0, 3),
+)
+STEPS = st.lists(
+    st.tuples(
+        st.dictionaries(NAMES, st.lists(PLACES, max_size=3), max_size=5),
+        st.sampled_from([frozenset(), frozenset(), frozenset({"c"})]),
+    ),
+    min_size=2,
+    max_size=6,
+)
+SETTLED = st.dictionaries(
+    st.sampled_from(["a/10.0.0.1:80", "a/10.0.0.2:80", "b/10.0.0.1:81", "gone/10.0.0.1:80"]),
+    st.sampled_from([0, 70_000, 70_001]),
+)
+
+
+@given(STEPS, SETTLED, st.randoms())
+def test_services_that_come_change_share_and_go_are_typed_as_if_for_the_first_time(
+    steps: Any, ids: Any, chance: Any
+) -> None:
+    memo = Memo()
+    kept: dict[str, Service] = {}
+    for places, reserved in steps:
+        for name, found in places.items():
+            if name not in kept or chance.random() < 0.5:
+                kept[name] = Service(name=name, instances=tuple(found))
+            elif chance.random() < 0.5:
+                kept[name] = replace(kept[name])
+        for name in kept.keys() - places.keys():
+            if chance.random() < 0.3:
+                del kept[name]
+        shown = Catalog(services=tuple(s for _, s in sorted(kept.items())))
+        given = {"statuses": PASSING, "reserved": reserved, "ids": ids}
+        plain = desired(shown, **given)
+        assert desired(shown, **given, memo=memo) == plain
+        assert desired(shown, **given, memo=memo) == plain
+        if chance.random() < 0.5:
+            ids = plain[1]
+
+
+def test_what_no_change_reaches_is_the_very_object_of_before() -> None:
+    memo = Memo()
+    bad, good = instance("i", port=0), instance("i", "10.0.0.2")
+    services = [
+        Service(name=name, instances=(at,))
+        for name, at in (("bad", bad), ("good", good), ("twin", replace(good, port=81)))
+    ]
+    before, _ = desired(Catalog(services=tuple(services)), statuses=PASSING, memo=memo)
+    services[1] = replace(services[1], instances=(replace(good, port=82),))
+    after, _ = desired(Catalog(services=tuple(services)), statuses=PASSING, memo=memo)
+    assert [a is b for a, b in zip(before.backends, after.backends, strict=True)] == [
+        True,
+        False,
+        True,
+    ]
+    assert after.problems is before.problems
+    services[1] = replace(services[1], instances=(replace(good, port=81),))
+    shared, _ = desired(Catalog(services=tuple(services)), statuses=PASSING, memo=memo)
+    assert len(shared.problems) == 3
+    again = [replace(services[0], seen=9.0), *services[1:]]
+    equal, _ = desired(Catalog(services=tuple(again)), statuses=PASSING, memo=memo)
+    assert equal.problems is shared.problems
+    assert memo.typed == 0
+
+
+def test_of_a_server_that_three_share_a_change_of_one_tells_anew_which_is_newest() -> None:
+    memo = Memo()
+    services = [
+        Service(name=name, instances=(instance(name, modify_index=n),))
+        for n, name in enumerate("abc")
+    ]
+    for index, newest, told in ((5, "a", "bc"), (2, "", "abc"), (1, "c", "ab")):
+        services[0] = replace(services[0], instances=(instance("a", modify_index=index),))
+        lb, _ = desired(Catalog(services=tuple(services)), statuses=PASSING, memo=memo)
+        assert [p.service for p in lb.problems] == list(told)
+        likely = f"; {newest} registered last" if newest else ""
+        assert {p.what for p in lb.problems} == {
+            f"10.0.0.1:80 is registered under 3 services (a, b, c){likely}"
+        }
+    del services[0], services[0]
+    assert desired(Catalog(services=tuple(services)), statuses=PASSING, memo=memo)[0].problems == ()
