@@ -38,7 +38,7 @@ _MUCH = 16 * 1024 * 1024
 _SETTLED = 2.0
 """Seconds after a change within which another one may have the same times (whole seconds)."""
 _AT_ONCE = 1000
-_LITTLE = 200_000
+_LITTLE = 1_000_000
 # Of plain files, and those that a folder has for `-f DIR`: what stat says; of a folder, that it is one.
 _LOOK = r"""
 for p; do
@@ -143,10 +143,12 @@ class Surveyor:
             return None
         await self._look(container, found.named)
         self._known = (*configs, *found.named)
+        named = await self._named(container, found.named)
         return Surroundings(
             configs=found.configs,
             texts=found.texts,
-            named=await self._named(container, found.named),
+            named=named,
+            changed=max(map(self._changed, (*found.texts, *named)), default=0.0),
         )
 
     # What is there
@@ -223,6 +225,19 @@ class Surveyor:
             known = (stamp, Path(path).read_bytes().decode("utf-8", "surrogateescape"))
             self._local[path] = known
         return known[1]
+
+    def _changed(self, path: str) -> float:
+        """Tell when a file changed last, or a time after that (unix seconds)."""
+        if reached := self._reached(path):
+            try:
+                found = os.stat(reached), os.lstat(reached)  # noqa: PTH116
+            except OSError:
+                return time.time()  # it went away just now
+            return max(max(each.st_mtime_ns, each.st_ctime_ns) for each in found) / 1e9
+        stamp = self._stamps.get(path)
+        if stamp is None:
+            return time.time()
+        return max(stamp.modified, stamp.changed) + 1.0  # whole seconds, and none is over yet
 
     # Digests
 

@@ -177,6 +177,25 @@ async def test_a_shared_folder_is_looked_at_here(shared: Site, tmp_path: Path) -
     assert shared.commands() == []
 
 
+async def test_when_the_latest_changed(shared: Site, tmp_path: Path) -> None:
+    """Without a record, only what is older than its worker was surely loaded by it."""
+
+    async def changed() -> float:
+        shared.now += surroundings.AGAIN
+        found = await shared.around()
+        assert found is not None
+        return found.changed
+
+    shared.engine.changed = 3 * 10**9
+    assert await changed() == 3e9 + 1  # of what is inside, whole seconds are known
+    cert = tmp_path / "site.pem"
+    cert.write_text("one\n")
+    os.utime(cert, (4e9, 4e9))
+    assert await changed() == 4e9
+    shared.engine.changed = 5 * 10**9
+    assert await changed() == 5e9 + 1
+
+
 async def test_folders_are_listed_on_both_sides(tmp_path: Path) -> None:
     site = Site(
         placement.shared(str(tmp_path / "haproxy.cfg"), "/etc/haproxy"), "/etc/more", "/etc/haproxy"
