@@ -1,22 +1,15 @@
-"""What a template prints for one service, kept for as long as the service stays as it is.
+"""Which loops of a template print for each service what hangs on nothing but that service.
 
-A loop over services whose body depends on nothing but its own service prints the same text for the
-same service, whatever else changes. Which loops do is found in the template when it is compiled, by
-allow-list: what is not known to be so is rendered each time. A remembered text costs as many steps
-(effort.py) as rendering it did, so that no outcome hangs on what is remembered.
+Such a loop prints the same text for the same service, whatever else changes, so that its texts are
+remembered (memory.py). They are found when the template is compiled, by allow-list: what is not known
+to be so is rendered each time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 from jinja2 import nodes
-
-from confsync.core import effort, views
-from confsync.domain.loadbalancer import Backend
 
 CONSTANT = frozenset({"vars", "target", "confsync", "path"})
 """Names that stand for the same in every render of a template."""
@@ -40,100 +33,23 @@ _AWAY = (
     nodes.NSRef,
 )
 
-KNOWN, TAKEN = "known fragment", "taken fragment"
-"""A test and a filter whose names no template can spell."""
-
-Key = tuple[int, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Fragment:
-    """What a loop's body printed for a service. `steps`: that it took."""
-
-    source: Backend
-    text: str
-    steps: int
-
-
-@dataclass(slots=True)
-class Memory:
-    """The fragments of the last whole render; `fresh` are those of the one that goes on."""
-
-    kept: dict[Key, Fragment] = field(default_factory=dict)
-    fresh: dict[Key, Fragment] = field(default_factory=dict)
-    made: int = 0
-    taken: Fragment | None = None
-
-    def begun(self) -> "Memory":
-        """Give the memory of a render that begins now."""
-        return Memory(kept=self.kept)
-
-    def ended(self) -> "Memory":
-        """Give what is kept once a render has ended, and nothing was refused."""
-        return Memory(kept=self.fresh, made=self.made)
-
-
-_memory: ContextVar[Memory | None] = ContextVar("_memory", default=None)
-
-
-@contextmanager
-def remembering(memory: Memory | None) -> Iterator[None]:
-    """Take fragments from a memory, and put them there."""
-    token = _memory.set(memory)
-    try:
-        yield
-    finally:
-        _memory.reset(token)
-
-
-def known(value: object, number: int) -> bool:
-    """Tell, as a test, whether the text of a loop's body for a value is remembered, to be taken."""
-    memory = _memory.get()
-    source = value.source if isinstance(value, views.ServiceView) else None
-    if memory is None or source is None:
-        return False
-    key = (number, source.slug)
-    found = memory.kept.get(key)
-    if found is None or not (found.source is source or found.source == source):
-        return False
-    if found.steps > effort.left():
-        return False  # the body tells where it is too much
-    if found.source is not source:
-        found = Fragment(source, found.text, found.steps)  # so that the next look is a short one
-    effort.spend(found.steps)
-    memory.fresh[key] = memory.taken = found
-    return True
-
-
-def taken(_value: object, _number: int) -> str:
-    """Give, as a filter, the text that `known` has just found."""
-    memory = _memory.get()
-    return memory.taken.text if memory is not None and memory.taken is not None else ""
-
-
-def fragment(number: int, value: object, caller: Callable[[], str]) -> str:
-    """Give what a loop's body prints for a value, and remember it."""
-    memory = _memory.get()
-    source = value.source if isinstance(value, views.ServiceView) else None
-    if memory is None or source is None:
-        return caller()
-    before = effort.left()
-    text = caller()
-    steps = 1 + before - effort.left()  # with the call of this
-    memory.fresh[number, source.slug] = Fragment(source, text, steps)
-    memory.made += 1
-    return text
+EVERY, REMEMBERED = "all services", "remembered texts"
+KNOWN, TAKEN = "a known text", "the known text"
+"""Filters and a test (sandbox.py) whose names no template can spell."""
 
 
 def marked(tree: nodes.Template, numbers: Iterator[int]) -> nodes.Template:
-    """Have the loops that allow it go through `fragment`. `numbers`: one for each loop."""
+    """Have the loops that allow it go through `memory`. `numbers`: one for each loop."""
     if _is_closed(tree):
         said = _Said()
         said.gather(tree.body, [])
         stable = said.stable()
+        whole = "services" not in _set(tree)
         for loop, name in _loops(tree.body):
             if name != "loop" and _depends_on(loop.body, {name}, stable, said.names):
-                _mark(loop, name, next(numbers))
+                tested = [loop.test, *loop.body] if loop.test is not None else []
+                follows = _depends_on(tested, {name}, stable, said.names)
+                _mark(_untested(loop, name, follows), name, next(numbers), whole=whole)
     return tree
 
 
@@ -162,20 +78,54 @@ def _branches(node: nodes.If) -> tuple[list[nodes.Node], ...]:
     return (node.body, *(each.body for each in node.elif_), node.else_)
 
 
-def _mark(loop: nodes.For, name: str, number: int) -> None:
-    """Put a look at what is known before a loop's body: a test and a filter cost less than a call."""
-    place: dict[str, Any] = {"lineno": loop.lineno, "environment": loop.environment}
+def _set(tree: nodes.Template) -> set[str]:
+    """Name what a template gives a value of its own, anywhere."""
+    macros = {macro.name for macro in tree.find_all(nodes.Macro)}
+    return macros | {name.name for name in _names(tree) if name.ctx != "load"}
 
-    def value() -> nodes.Name:
-        return nodes.Name(name, "load", **place)
 
+def _place(node: nodes.Node) -> dict[str, Any]:
+    return {"lineno": node.lineno, "environment": node.environment}
+
+
+def _untested(loop: nodes.For, name: str, follows: bool) -> nodes.For:
+    """Give a loop without a test that does the same. `follows`: the test depends on as little.
+
+    Then it moves into the body, and its answer is remembered as well. Else it must be asked each
+    time, and the loop goes around one over a single value.
+    """
+    if loop.test is None:
+        return loop
+    if follows and not loop.else_:
+        loop.body = [nodes.If(loop.test, loop.body, [], [], **_place(loop.test))]
+        loop.test = None
+        return loop
+    place = _place(loop)
+    one = nodes.Tuple([nodes.Name(name, "load", **place)], "load", **place)
+    inner = nodes.For(nodes.Name(name, "store", **place), one, loop.body, [], None, False, **place)
+    loop.body = [inner]
+    return inner
+
+
+def _mark(loop: nodes.For, name: str, number: int, *, whole: bool) -> None:
+    """Put the texts that are remembered in place of a loop's values, and print them as they are.
+
+    `whole`: the name `services` means all of them, so that their views need not be made.
+    """
+    place = _place(loop)
+    match loop.iter:
+        case nodes.Filter(name="walked", node=nodes.Name(name="services")) as walked if whole:
+            every = nodes.ContextReference(**place)
+            walked.node = nodes.Filter(every, EVERY, [], [], None, None, **place)
+    value = nodes.Name(name, "load", **place)
     given = [nodes.Const(number, **place)]
-    test = nodes.Test(value(), KNOWN, given, [], None, None, **place)
-    taken_text = nodes.Filter(value(), TAKEN, given, [], None, None, **place)
+    loop.iter = nodes.Filter(loop.iter, REMEMBERED, given, [], None, None, **place)
     called = nodes.EnvironmentAttribute("fragment", **place)
-    call = nodes.Call(called, [*given, value()], [], None, None, **place)
+    call = nodes.Call(called, [*given, value], [], None, None, **place)
     block = nodes.CallBlock(call, [], [], loop.body, **place)
-    loop.body = [nodes.If(test, [nodes.Output([taken_text], **place)], [], [block], **place)]
+    test = nodes.Test(value, KNOWN, [], [], None, None, **place)
+    text = nodes.Filter(value, TAKEN, [], [], None, None, **place)
+    loop.body = [nodes.If(test, [nodes.Output([text], **place)], [], [block], **place)]
 
 
 class _Said:

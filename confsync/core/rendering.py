@@ -8,13 +8,14 @@ is decided in untrusted.py and sandbox.py.
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import TracebackType
 
 import jinja2
 from jinja2.exceptions import SecurityError
 
 from confsync.core import effort, filters, fragments, isolation, quoting, sandbox, views
+from confsync.core.memory import Memory, remembering
 from confsync.core.untrusted import Opaque, Refusal, Refusals, shown
 from confsync.domain.loadbalancer import Backend, LoadBalancer, Problem
 from confsync.domain.rendered import Language, RenderedConfig, RenderedFile, Template, TemplateSet
@@ -47,15 +48,6 @@ _FAULTY = (
 _UNLUCKY = (filters.Unlucky, filters.NoItem)
 
 
-@dataclass(slots=True)
-class _Context:
-    """One render's view of the load balancer."""
-
-    services: views.Words
-    refusals: Refusals
-    named: dict[str, views.ServiceView] = field(default_factory=dict)
-
-
 class Renderer:
     """Renders one set of templates; compiles each on first use. Safe to use from any thread.
 
@@ -74,6 +66,7 @@ class Renderer:
     ) -> None:
         self._templates = templates
         self._steps = steps
+        self._secrets = _secrets(templates)
         self._facts = {
             "confsync": views.Facts("confsync", {"version": version}),
             "target": views.Facts("target", {"type": target, "stats_socket": stats_socket}),
@@ -81,7 +74,7 @@ class Renderer:
         self._environments: dict[Language, sandbox.Environment] = {}
         self._compiled: dict[int, jinja2.Template] = {}
         self._numbers = itertools.count()
-        self._memory = fragments.Memory()
+        self._memory = Memory()
         self._declared: RenderedConfig | None = None
 
     @property
@@ -101,12 +94,13 @@ class Renderer:
         for _ in range(ROUNDS):
             refusals = Refusals()
             memory = self._memory.begun()
-            with fragments.remembering(memory):
+            with remembering(memory):
                 files, failures = self._round(lb, refusals)
             if not refusals.found:
                 if not failures:
                     self._memory = memory.ended()
-                    return self._config(files), tuple(problems)
+                    config = RenderedConfig(files=tuple(files), secrets=self._secrets)
+                    return config, tuple(problems)
                 refusals.found |= self._blamed(lb, *failures[0])
             _demanded(lb, refusals.found)
             problems += _problems(lb, refusals.found.values())
@@ -122,12 +116,12 @@ class Renderer:
         self, lb: LoadBalancer, refusals: Refusals
     ) -> tuple[list[RenderedFile], list[tuple[int, RenderError]]]:
         """Render once. A failure after a refusal may be due to it, so it is only handed back."""
-        context = _context(lb, refusals)
+        services = views.Services(lb.backends, refusals)
         files: list[RenderedFile] = []
         failures: list[tuple[int, RenderError]] = []
         for place, template in enumerate(self._templates.templates):
             try:
-                text = self._text(place, template, context)
+                text = self._text(place, template, services)
             except RenderError as error:
                 failures.append((place, error))
                 continue
@@ -153,7 +147,7 @@ class Renderer:
 
         def attempt(some: LoadBalancer) -> RenderError | None:
             try:
-                self._text(place, template, _context(some, Refusals()))
+                self._text(place, template, views.Services(some.backends, Refusals()))
             except RenderError as error:
                 return error
             return None
@@ -185,15 +179,15 @@ class Renderer:
             for (slug, server), error in found
         }
 
-    def _text(self, place: int, template: Template, context: _Context) -> str:
+    def _text(self, place: int, template: Template, services: views.Services) -> str:
         if template.raw:
             return template.text
         try:
             compiled = self._compile(place, template)
             names = {
                 **self._facts,
-                "services": context.services,
-                "service": views.finder(context.named, context.refusals),
+                "services": services,
+                "service": views.finder(services),
                 "path": self._path,
                 "vars": views.Variables(template.variables, template.name),
             }
@@ -233,11 +227,14 @@ class Renderer:
         known = ", ".join(t.destination.rpartition("/")[2] for t in self._templates.templates)
         raise filters.Forbidden(f"path({shown(str(name))}): no template makes it (known: {known})")
 
-    def _config(self, files: Iterable[RenderedFile]) -> RenderedConfig:
-        secrets = {form for t in self._templates.templates for s in t.secrets for form in _forms(s)}
-        # The longest first, so that none leaves a part of another behind.
-        ordered = sorted(secrets, key=lambda form: (-len(form), form))
-        return RenderedConfig(files=tuple(files), secrets=tuple(ordered))
+
+def _secrets(templates: TemplateSet) -> tuple[str, ...]:
+    """List what no diff or message may show.
+
+    The longest first, so that none leaves a part of another behind.
+    """
+    found = {form for t in templates.templates for s in t.secrets for form in _forms(s)}
+    return tuple(sorted(found, key=lambda form: (-len(form), form)))
 
 
 def _forms(secret: str) -> Iterator[str]:
@@ -248,11 +245,6 @@ def _forms(secret: str) -> Iterator[str]:
             with contextlib.suppress(quoting.Unquotable):
                 quoted = quoting.quote(secret, language, trusted=True)
                 yield quoted[1:-1] if language is Language.NGINX else quoted
-
-
-def _context(lb: LoadBalancer, refusals: Refusals) -> _Context:
-    made = [(b.name, views.ServiceView(b, refusals)) for b in lb.backends]
-    return _Context(views.Words(view for _, view in made), refusals, dict(made))
 
 
 def _problems(lb: LoadBalancer, refused: Iterable[Refusal]) -> list[Problem]:

@@ -13,7 +13,7 @@ from jinja2 import nodes, sandbox
 from jinja2.runtime import Context
 from jinja2.visitor import NodeTransformer
 
-from confsync.core import effort, filters, fragments, views
+from confsync.core import effort, filters, fragments, memory, views
 from confsync.core.filters import NoItem
 from confsync.core.untrusted import Opaque, Placeholder, Refusing
 from confsync.domain.rendered import Language
@@ -93,9 +93,24 @@ def _counted(values: Iterable[Any]) -> Iterator[Any]:
         yield value
 
 
+class _Context(Context):
+    """Makes the views of all services only where a template names `services` itself."""
+
+    def resolve_or_missing(self, key: str) -> Any:
+        """Look up a name."""
+        found = super().resolve_or_missing(key)
+        return found.all() if isinstance(found, views.Services) else found
+
+
+def _every(context: Context) -> Any:
+    """Give all services without making their views."""
+    return context.parent["services"]
+
+
 class Environment(sandbox.SandboxedEnvironment):
     """The environment of all templates of one language."""
 
+    context_class = _Context
     intercepted_binops = frozenset({"%", "*", "**"})
 
     def __init__(self, language: Language, includes: Mapping[str, str]) -> None:
@@ -112,9 +127,13 @@ class Environment(sandbox.SandboxedEnvironment):
         self.filters = {**filters.of_language(language), "walked": _walked}
         self.tests = dict(filters.TESTS)
         # What `fragments.marked` compiles into templates.
-        self.fragment = fragments.fragment
-        self.tests[fragments.KNOWN] = fragments.known
-        self.filters[fragments.TAKEN] = fragments.taken
+        self.fragment = memory.fragment
+        self.tests[fragments.KNOWN] = memory.known
+        self.filters |= {
+            fragments.EVERY: _every,
+            fragments.REMEMBERED: memory.remembered,
+            fragments.TAKEN: memory.taken,
+        }
         del self.globals["lipsum"]  # random
         self.binop_table |= {"*": filters.multiplied, "**": filters.power}
 

@@ -168,6 +168,47 @@ class ServiceView(View):
         return self
 
 
+class Services:
+    """All services of one render. Their views are made when asked for: most loops need few of them.
+
+    No template holds this: where one names `services` it gets `all` (sandbox.py).
+    """
+
+    __slots__ = ("_all", "_named", "_views", "backends", "refusals")
+
+    def __init__(self, backends: tuple[Backend, ...], refusals: Refusals) -> None:
+        self.backends = backends
+        self.refusals = refusals
+        self._views: dict[int, ServiceView] = {}
+        self._named: dict[str, int] | None = None
+        self._all: Words | None = None
+
+    def __len__(self) -> int:
+        return len(self.backends)
+
+    def __iter__(self) -> Iterator[ServiceView]:
+        return iter(self.all())
+
+    def all(self) -> Words:
+        """Give the views of all."""
+        if self._all is None:
+            self._all = Words(self.view(place) for place in range(len(self.backends)))
+        return self._all
+
+    def view(self, place: int) -> ServiceView:
+        """Give the view of one, the same each time."""
+        if (found := self._views.get(place)) is None:
+            found = self._views[place] = ServiceView(self.backends[place], self.refusals)
+        return found
+
+    def named(self, name: str) -> ServiceView | None:
+        """Find a service by its name."""
+        if self._named is None:
+            self._named = {backend.name: at for at, backend in enumerate(self.backends)}
+        place = self._named.get(name)
+        return None if place is None else self.view(place)
+
+
 class Facts(View):
     """A few fixed facts: `confsync`, `target`."""
 
@@ -215,18 +256,16 @@ class Variables(Mapping[str, VarValue]):
     __str__ = __repr__ = __format__ = _whole
 
 
-def finder(
-    services: Mapping[str, ServiceView], refusals: Refusals
-) -> Callable[[object], ServiceView]:
+def finder(services: Services) -> Callable[[object], ServiceView]:
     """Make `service("name")`, which gives an empty service when there is none of the name."""
 
     def service(name: object) -> ServiceView:
         if not isinstance(name, str | Opaque):
             raise TypeError("service() takes a service's name")
         text = untrusted.reveal(name)
-        if text in services:
-            return services[text]
-        empty = ServiceView(Backend(name=text, slug=naming.slug(text)), refusals)
+        if (found := services.named(text)) is not None:
+            return found
+        empty = ServiceView(Backend(name=text, slug=naming.slug(text)), services.refusals)
         # A refusal is then about where the name came from: there is no service to leave out.
         return empty.named(name)
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from confsync.core import effort, memory
 from confsync.core.rendering import Renderer
 from confsync.domain.loadbalancer import LoadBalancer
 from confsync.domain.rendered import TemplateSet
@@ -30,6 +31,27 @@ ALONE = {
     "macro": "{% macro m(i, k=2) %}{% for n in range(k) %}{{ i.port }}{% endfor %}{% endmacro %}"
     "{% for s in services %}{% for i in s.instances %}{{ m(i) }}{{ i.meta.get('k', 'none') }}"
     "{% endfor %}{% endfor %}",
+    "a test of constants": "{% set c = vars.color %}\n{% for s in services if s.tags and c == 'red' %}"
+    + LINE
+    + "{% endfor %}",
+    "a test with a call": "{% for s in services if s.slug.startswith('w')\n or s.tags %}"
+    + LINE
+    + "{% endfor %}",
+    "a test of more": "{% for s in services if services|length > 1 %}" + LINE + "{% endfor %}",
+    "a test of what the body sets": "{% for s in services if s.slug or n is defined %}"
+    "{% set n = s.slug %}{% set s = n %}{{ s }}{% endfor %}",
+    "none": "{% for s in services %}" + LINE + "{% else %}none{% endfor %}",
+    "none of those": "{% for s in services if s.tags %}" + LINE + "{% else %}none{% endfor %}",
+    "as they come": "{% for service in services|selectattr('tags') %}{{ service.slug }}{% endfor %}",
+    "services by their name": "{% set a = service('a') %}{{ a.slug }}{{ 1 if a in services else 0 }}"
+    "{% for s in services %}" + LINE + "{% endfor %}",
+    "services set anew": "{% set services = services|sort(attribute='name') %}"
+    "{% for s in services %}{{ s.slug }}{% endfor %}",
+    "services set anew in a branch": "{% if 'none' in vars.list %}{% set services = [] %}{% endif %}"
+    "{% for s in services %}{{ s.slug }}{% endfor %}",
+    "refused": "{% for s in services %}\n{{ s.tags|first|default('-') }}{% for t in s.tags %}"
+    "{{ t }}\n{% endfor %}{% endfor %}",
+    "failing": "{% for s in services %}\n{{ s.slug }}\n{{ s.instances[0].server }}{% endfor %}",
     "own names": "{% for s in services %}{% set n = s.instances|length %}{{ n * 2 }}{% endfor %}",
 }
 # Loops whose body looks at more, or changes something: each has a reason of its own.
@@ -68,13 +90,14 @@ TOGETHER = {
 EVERY = ALONE | TOGETHER
 
 
-def made(text: Any) -> Any:
+def made(text: Any, **more: Any) -> Any:
     return Renderer(
         TemplateSet(
             templates=(template(text, variables=VARS), template("x", destination="/etc/o.cfg")),
             includes={"part": "{{ services|length }}{{ s.slug }}"},
         ),
         version="1",
+        **more,
     )
 
 
@@ -99,9 +122,19 @@ def outcome(renderer: Any, lb: Any) -> Any:
         return str(error)
 
 
-@given(st.sampled_from(sorted(EVERY)), st.lists(BALANCERS, min_size=2, max_size=4), st.randoms())
-def test_what_is_remembered_makes_no_difference(name: Any, rounds: Any, chance: Any) -> None:
-    remembering = made(EVERY[name])
+STEPS = st.one_of(st.integers(1, 120), st.just(effort.MOST_STEPS))
+
+
+@given(
+    st.sampled_from(sorted(EVERY)),
+    st.lists(BALANCERS, min_size=2, max_size=4),
+    STEPS,
+    st.randoms(),
+)
+def test_what_is_remembered_makes_no_difference(
+    name: Any, rounds: Any, steps: Any, chance: Any
+) -> None:
+    remembering = made(EVERY[name], steps=steps)
     known: dict[str, Any] = {}
     for lb in rounds:
         # Some stay as they were: the same object, or an equal one.
@@ -110,7 +143,7 @@ def test_what_is_remembered_makes_no_difference(name: Any, rounds: Any, chance: 
         )
         known |= {b.slug: b for b in kept}
         shown = LoadBalancer(backends=kept)
-        assert outcome(remembering, shown) == outcome(made(EVERY[name]), shown)
+        assert outcome(remembering, shown) == outcome(made(EVERY[name], steps=steps), shown)
 
 
 MANY = [backend(f"s{n}", server(1), tags=("a",)) for n in range(8)]
@@ -162,6 +195,29 @@ def test_a_remembered_text_takes_as_many_steps_as_a_new_one() -> None:
     more = balancer(*MANY, backend("t"))
     assert outcome(renderer, more) == outcome(limited(enough), more)
     assert "steps" in outcome(renderer, more)
+
+
+def test_a_file_of_remembered_texts_becomes_too_long_where_one_of_new_ones_does() -> None:
+    big = {"big": "x" * (effort.MOST_CHARACTERS // 98)}
+    text = "\n{% for s in services %}{{ vars.big }}{{ 1 / 0 if s.slug == 't' }}{% endfor %}"
+    templates = TemplateSet(templates=(template(text, variables=big),))
+    renderer = Renderer(templates, version="1")
+    few = [backend(f"s{n}") for n in range(98)]
+    renderer.render(balancer(*few))
+    assert renderer.made == 98
+    more = balancer(backend("r"), *few, backend("t"))
+    assert outcome(renderer, more) == outcome(Renderer(templates, version="1"), more)
+    assert "t.j2:2: its file would be longer" in outcome(renderer, more)
+
+
+def test_more_services_than_one_piece_holds() -> None:
+    many = [backend(f"s{n}", server(1)) for n in range(3 * memory.PIECE)]
+    renderer = made(ALONE["plain"])
+    for at in (0, memory.PIECE - 1, memory.PIECE, len(many) - 1, 100):
+        many[at] = backend(f"s{at}", server(1), server(2))
+        config, _ = renderer.render(balancer(*many))
+        assert config == made(ALONE["plain"]).render(balancer(*many))[0]
+        assert renderer.made in {1, len(many)}
 
 
 def test_two_destinations_of_one_template_keep_their_own_texts() -> None:
