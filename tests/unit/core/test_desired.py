@@ -563,6 +563,17 @@ def test_what_no_change_reaches_is_the_very_object_of_before() -> None:
     equal, _ = desired(Catalog(services=tuple(again)), statuses=PASSING, memo=memo)
     assert equal.problems is shared.problems
     assert memo.typed == 0
+    desired(Catalog(services=tuple(again)), statuses=PASSING, memo=memo)
+    assert memo.typed == 0
+
+
+def test_a_remark_comes_and_goes_with_what_it_is_about() -> None:
+    memo = Memo()
+    for weight, told in ((1, 0), (999, 1), (998, 1), (2, 0)):
+        found = catalog(other=[], web=[instance(weight=weight)])
+        lb, _ = desired(found, statuses=PASSING, memo=memo)
+        assert len(lb.problems) == told
+        assert lb == desired(found, statuses=PASSING)[0]
 
 
 def test_of_a_server_that_three_share_a_change_of_one_tells_anew_which_is_newest() -> None:

@@ -498,6 +498,12 @@ def test_a_service_that_is_denied_stays_as_it_was() -> None:
     assert addresses(unknown, "new") == []
 
 
+def test_what_is_shown_of_a_service_that_is_denied_counts() -> None:
+    memory = begun(service(2), service(1, "other"))
+    verdict = judge(memory, catalog(replace(service(1), denied=True), service(1, "other")), 1)
+    assert addresses(verdict) == ["10.0.0.1"]
+
+
 def test_a_denied_read_confirms_nothing() -> None:
     held = judge(begun(service(6)), catalog(service(1)), 1)
     read = Service(name="web", denied=True)

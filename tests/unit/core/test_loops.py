@@ -50,6 +50,12 @@ def test_while_none_changed_it_is_the_very_set_of_before() -> None:
     assert suspects.of([a], PORTS) is first
 
 
+def test_other_ports_have_other_suspects() -> None:
+    web, suspects = service("web", ("10.0.0.1", 80), ("10.0.0.2", 81)), Suspects()
+    for port, address in ((80, "10.0.0.1"), (81, "10.0.0.2")):
+        assert suspects.of([web], frozenset({port})) == {(address, port)}
+
+
 services = st.lists(
     st.dictionaries(
         st.sampled_from("abcd"),
