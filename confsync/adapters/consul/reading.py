@@ -101,8 +101,9 @@ class Reader:
     def listing(self, answer: Answer) -> Listing:
         """Read an answer of catalog/services. Raises Unavailable.
 
-        Most answers bring no other names (one more instance, another tag): those give the very
-        Listing given last. Only names that are new are judged.
+        Most answers bring no other names (one more instance, or only the tags in another order, as
+        Consul gives them each time): those give the very Listing given last. Only names that are new
+        are judged.
         """
         if self.repeats(answer):
             return self._listing
