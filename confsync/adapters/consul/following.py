@@ -27,10 +27,6 @@ LATER = 2
 """Rounds of the loop that what was learned is ahead of the next question, which costs as much work as
 acting on it does: who publishes has one, and who acts the next."""
 
-LAST = 3 * LATER
-"""The same for the list of names: each registration brings it, too, and often ahead of the service's
-answer, which is what changes HAProxy."""
-
 BURST = 20
 RATE = 10
 """Answers at once, and answers a second after those: what one query may take of a registry that
@@ -110,7 +106,6 @@ class Follower:
         cursor = Cursor()
         pace = Pace(asyncio.get_running_loop().time)
         generation = 0
-        last: T | None = None
 
         async def attempt() -> tuple[Answer, T] | None:
             nonlocal generation
@@ -135,12 +130,11 @@ class Follower:
                 fell = cursor.answered(answer.index)
                 moved = answer.index != before or not answer.index
                 take(News(value=value, moved=moved, fell=fell))
-                if path != SERVICES or (value is last and not self._roster.failing):
-                    # The listing keeps its connection else: where the registry allows no more, those
-                    # that it brought or woke would have it, and nothing that goes would be heard of.
-                    for _ in range(LAST if path == SERVICES else LATER):
+                if path != SERVICES:
+                    # The listing keeps its connection: where the registry allows no more of them,
+                    # those whom it brought would have it, and nothing that goes would be heard of.
+                    for _ in range(LATER):
                         await asyncio.sleep(0)
-                last = value
                 pause = pace.pause() if answer.index else POLL
                 if pause:
                     await self._pause(pause)

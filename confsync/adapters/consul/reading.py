@@ -94,10 +94,6 @@ class Reader:
             answer = await self._client.get(path, mode=Mode.DEFAULT)
         return answer
 
-    def repeats(self, answer: Answer) -> bool:
-        """Tell whether an answer of catalog/services says what the one that was read last said."""
-        return answer.body == self._list and answer.filtered == self._listing.filtered
-
     def listing(self, answer: Answer) -> Listing:
         """Read an answer of catalog/services. Raises Unavailable.
 
@@ -105,7 +101,7 @@ class Reader:
         Consul gives them each time): those give the very Listing given last. Only names that are new
         are judged.
         """
-        if self.repeats(answer):
+        if answer.body == self._list and answer.filtered == self._listing.filtered:
             return self._listing
         names = frozenset(answer.table())
         wanted = [name for name in names - self._names if self._options.selection.wants(name)]

@@ -113,11 +113,6 @@ class Roster:
             for instance in reading.everything:
                 yield name, instance
 
-    @property
-    def failing(self) -> bool:
-        """Tell whether any query fails."""
-        return bool(self._failing)
-
     def failed(self, query: str, error: DiscoveryError) -> None:
         """Note that a query fails."""
         self._failing[query] = error

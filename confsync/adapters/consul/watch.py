@@ -14,7 +14,7 @@ from typing import Protocol
 from confsync.adapters.consul import translate
 from confsync.adapters.consul.answer import Answer
 from confsync.adapters.consul.bynode import NODES, ByNode, BySweep
-from confsync.adapters.consul.following import LATER, POLL, Follower, News, Sleep
+from confsync.adapters.consul.following import POLL, Follower, News, Sleep
 from confsync.adapters.consul.options import ConsulOptions
 from confsync.adapters.consul.reading import (
     SERVICES,
@@ -91,10 +91,6 @@ class Watch:
                 self._publish(catalog)
 
     async def _names(self, answer: Answer) -> Listing:
-        if not self._reader.repeats(answer):
-            # The service's answer must not wait for all the names to be read.
-            for _ in range(LATER):
-                await asyncio.sleep(0)
         return self._reader.listing(answer)
 
     def _list(self, news: News[Listing]) -> None:

@@ -229,13 +229,11 @@ def held(catalog: Catalog) -> dict[str, set[tuple[str, str, str, int, Status]]]:
 
 
 class Watching:
-    """A watch of a registry, with what it published and told; `came` is set by each catalog,
-    `pauses` are the sleeps asked for."""
+    """A watch of a registry, with what it published and told; `pauses` are the sleeps asked for."""
 
     def __init__(self, registry: Registry, options: ConsulOptions | None = None) -> None:
         self.registry = registry
         self.catalogs: list[Catalog] = []
-        self.came = asyncio.Event()
         self.states: list[SourceState] = []
         self.pauses: list[float] = []
         self.options = options or ConsulOptions()
@@ -247,7 +245,7 @@ class Watching:
         watch = Watch(
             Reader(self.registry, self.options, now=time.time),
             self.options,
-            publish=self._publish,
+            publish=self.catalogs.append,
             tell=self.states.append,
             now=time.time,
             sleep=self._sleep,
@@ -259,10 +257,6 @@ class Watching:
         assert self._task is not None
         self._task.cancel()
         await self._group.__aexit__(None, None, None)
-
-    def _publish(self, catalog: Catalog) -> None:
-        self.catalogs.append(catalog)
-        self.came.set()
 
     async def _sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)

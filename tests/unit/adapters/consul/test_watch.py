@@ -107,46 +107,6 @@ async def test_equal_answer_leaves_the_service_the_very_same_object() -> None:
     assert last is first
 
 
-async def test_service_is_published_before_the_list_of_the_same_change_is_read() -> None:
-    published: list[int] = []
-
-    class Noting(Selection):
-        def wants(self, name: str) -> bool:
-            published.append(len(watching.catalogs))
-            return super().wants(name)
-
-    registry = await filled(2)
-    watching = Watching(registry, ConsulOptions(selection=Noting()))
-    async with watching:
-        await watching.in_step()
-        await watching.until(lambda: len(registry.blocked) == 3)
-        published.clear()
-        registry.rows["n1", "new-n1"] = {**registry.rows["n1", "s1-n1"], "Service": "new"}
-        await registry.put("s1", one="s1-n1", port=81)
-        await watching.until(lambda: published)
-    assert published == [2]
-
-
-async def test_who_acts_on_a_change_does_so_before_anything_is_asked_again() -> None:
-    registry = await filled(2)
-    asked: list[int] = []
-    async with Watching(registry) as watching, asyncio.TaskGroup() as group:
-        await watching.in_step()
-        await watching.until(lambda: len(registry.blocked) == 3)
-        watching.came.clear()
-
-        async def act() -> None:
-            await watching.came.wait()
-            asked.append(len(registry.asked))
-
-        group.create_task(act())
-        await watching.quiet()
-        before = len(registry.asked)
-        await registry.put("s1", one="s1-n1", port=81)
-        await watching.until(lambda: len(registry.blocked) == 3 and len(registry.asked) > before)
-    assert asked == [before]
-
-
 async def test_new_service_joins_when_it_is_answered_and_the_others_do_not_wait() -> None:
     registry = await filled(1)
     async with Watching(registry) as watching:
