@@ -570,7 +570,8 @@ def test_what_no_change_reaches_is_the_very_object_of_before() -> None:
 def test_a_remark_comes_and_goes_with_what_it_is_about() -> None:
     memo = Memo()
     for weight, told in ((1, 0), (999, 1), (998, 1), (2, 0)):
-        found = catalog(other=[], web=[instance(weight=weight)])
+        last = instance("z", "10.0.0.9", port=1 + weight)  # changes without a remark
+        found = catalog(other=[], web=[instance(weight=weight)], z=[last])
         lb, _ = desired(found, statuses=PASSING, memo=memo)
         assert len(lb.problems) == told
         assert lb == desired(found, statuses=PASSING)[0]
