@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from confsync.core import desired, loops
+from confsync.core import desired
 from confsync.core.haproxy import text
 from confsync.domain.catalog import Catalog, Status
 from confsync.domain.loadbalancer import LoadBalancer
@@ -13,19 +12,8 @@ from confsync.domain.status import Stage
 from confsync.engine.draft import Draft
 from confsync.engine.keeping import keep
 from confsync.engine.offloop import Work
+from confsync.engine.ownplaces import OwnPlaces
 from confsync.ports import Renders, StateStore
-
-_ANY = frozenset({"", "*", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Declared:
-    """What the templates have without any service. `ports` of `binds`; `anywhere`: of any address."""
-
-    proxies: frozenset[str]
-    binds: frozenset[tuple[str, int]]
-    ports: frozenset[int]
-    anywhere: frozenset[int]
 
 
 class Modeller:
@@ -47,8 +35,7 @@ class Modeller:
         self._is_local = is_local
         self._ids: dict[str, int] = {}
         self._memo = desired.Memo()
-        self._suspects = loops.Suspects()
-        self._declared: _Declared | None = None
+        self._declared: tuple[frozenset[str], OwnPlaces] | None = None
         self._before = Catalog()
         self._given: tuple[frozenset[tuple[str, int]], dict[str, int]] = (frozenset(), {})
         """What all services are typed with, beside themselves."""
@@ -78,8 +65,8 @@ class Modeller:
     async def _model(self, catalog: Catalog, draft: Draft, *, remember: bool) -> LoadBalancer:
         if self._declared is None:
             self._declared = await asyncio.to_thread(self._declares)
-        declared = self._declared
-        own = self._loops(catalog, declared)
+        reserved, places = self._declared
+        own = await places.among(catalog.services)
         given = own, self._ids
         draft.fresh = catalog.fresh(self._before if given == self._given else Catalog())
         balancer, ids = await self._typing(
@@ -87,7 +74,7 @@ class Modeller:
             lambda: desired.desired(
                 catalog,
                 statuses=self._statuses,
-                reserved=declared.proxies,
+                reserved=reserved,
                 loops=own,
                 ids=self._ids,
                 memo=self._memo,
@@ -102,7 +89,7 @@ class Modeller:
         draft.servers = sum(len(b.instances) for b in balancer.backends)
         return balancer
 
-    def _declares(self) -> _Declared:
+    def _declares(self) -> tuple[frozenset[str], OwnPlaces]:
         """Find the proxies and the addresses that the templates have without any service."""
         configs = [
             f.text
@@ -110,18 +97,7 @@ class Modeller:
             if f.destination == self._main or f.destination.endswith(".cfg")
         ]
         binds = frozenset[tuple[str, int]]().union(*(text.binds(t) for t in configs))
-        return _Declared(
-            proxies=frozenset[str]().union(*(text.proxies(t) for t in configs)),
-            binds=binds,
-            ports=frozenset(port for _, port in binds),
-            anywhere=frozenset(port for address, port in binds if address in _ANY),
-        )
-
-    def _loops(self, catalog: Catalog, declared: _Declared) -> frozenset[tuple[str, int]]:
-        """Find instances that are HAProxy's own listeners on this host: each would be a loop."""
-        return frozenset(
-            (address, port)
-            for address, port in self._suspects.of(catalog.services, declared.ports)
-            if (address, port) in declared.binds
-            or (port in declared.anywhere and self._is_local(address))
+        return (
+            frozenset[str]().union(*(text.proxies(t) for t in configs)),
+            OwnPlaces(binds, self._is_local),
         )
