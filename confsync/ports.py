@@ -5,6 +5,7 @@ cancellation passes through, nothing blocks the event loop for longer than a few
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from confsync.core import failover
@@ -149,6 +150,12 @@ class Runtime(Protocol):
         """Tell what the observed worker can be told (None: nothing); asked once for each worker.
 
         Raises TargetError when it cannot be known now.
+        """
+
+    def ahead(self, before: Observed) -> AbstractContextManager[None]:
+        """Have HAProxy told that an `apply` is to follow, while what comes before it is done.
+
+        It changes nothing, and no failure of it is told: `apply` meets what is wrong.
         """
 
     async def apply(self, steps: tuple[Step, ...], before: Observed) -> Applied:

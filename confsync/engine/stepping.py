@@ -7,6 +7,7 @@ structure is new, and afterwards where it is not (engine/shapes.py, engine/upkee
 import asyncio
 import time
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from confsync import faults
@@ -97,16 +98,17 @@ class Stepper:
         check or the disk has against the files; then nothing was sent.
         """
         assert self._runtime is not None
-        if plan.then is None:
-            await self._write(config, plan, view, applier, draft)
-        else:
-            await self._tell_state(sending=True)
         # A weight that an operator holds stays; the record says the file's.
         steps = self.hands.kept_by(plan.steps)
-        with draft.stage(Stage.APPLY):
-            faults.point("before-steps")
-            applied = await self._send(steps, view.observed)
-            faults.point("after-steps")
+        with self._runtime.ahead(view.observed) if steps else nullcontext():
+            if plan.then is None:
+                await self._write(config, plan, view, applier, draft)
+            else:
+                await self._tell_state(sending=True)
+            with draft.stage(Stage.APPLY):
+                faults.point("before-steps")
+                applied = await self._send(steps, view.observed)
+                faults.point("after-steps")
         self.counts.steps += len(applied.done)
         if applied.doubt:
             self.counts.doubts += 1

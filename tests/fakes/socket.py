@@ -1,6 +1,7 @@
 """A HAProxy's socket in memory, for what the engine changes at runtime."""
 
 import asyncio
+from contextlib import AbstractContextManager, nullcontext
 
 from confsync.core.planning import Surroundings
 from confsync.domain.change import (
@@ -49,6 +50,9 @@ class Socket:
         self, main: str, config: RenderedConfig, observed: Observed
     ) -> Surroundings | None:
         return self.around_it
+
+    def ahead(self, before: Observed) -> AbstractContextManager[None]:
+        return nullcontext()
 
     async def apply(self, steps: tuple[Step, ...], before: Observed) -> Applied:
         await asyncio.sleep(0)

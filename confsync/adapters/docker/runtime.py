@@ -5,6 +5,8 @@ that was observed, in the same run of the same container. Processes of two conta
 the same numbers.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 from confsync import errors
 from confsync.adapters.docker.current import Current
 from confsync.adapters.docker.ways import Ways
@@ -33,6 +35,10 @@ class DockerRuntime:
         """Tell what the observed worker can be told; see ports.Runtime."""
         way = await self._way(observed)
         return None if way is None else await way.capabilities(observed)
+
+    def ahead(self, before: Observed) -> AbstractContextManager[None]:  # noqa: ARG002
+        """See ports.Runtime: which way there is must be looked up first, so nothing is said."""
+        return nullcontext()
 
     async def apply(self, steps: tuple[Step, ...], before: Observed) -> Applied:
         """Do steps in order and read back what they made; see ports.Runtime."""

@@ -7,7 +7,7 @@ same connection, which stays with one worker. What is not confirmed is a doubt, 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 from confsync import errors
@@ -51,6 +51,7 @@ class SocketRuntime:
         self._capabilities: Capabilities | None = None
         self._down: set[readback.Place] = set()
         """Servers of this worker that were told to be DOWN until a check has passed."""
+        self._ahead: session.Ahead | None = None
         self._learned = False
         """Whether a server added to this worker has told what it had to tell."""
         self.notes: tuple[str, ...] = ()
@@ -70,6 +71,19 @@ class SocketRuntime:
                 self._capabilities, self.notes = await build.ask(talk, config, path)
             self._worker, self._learned, self._down = observed, False, set()
         return self._capabilities
+
+    @contextlib.contextmanager
+    def ahead(self, before: Observed) -> Iterator[None]:
+        """Say the first words already; see ports.Runtime."""
+        if self._wire is not None or before.loading or not before.worker_pid:
+            yield
+            return
+        self._ahead = session.Ahead(self._options.stats_socket)
+        try:
+            yield
+        finally:
+            self._ahead.close()
+            self._ahead = None
 
     async def apply(self, steps: tuple[Step, ...], before: Observed) -> Applied:
         """Do steps in order and read back what they made; see ports.Runtime.
@@ -207,7 +221,7 @@ class SocketRuntime:
                 "a reload of HAProxy is under way" if before.loading else "HAProxy does not run"
             )
         path = self._options.stats_socket
-        async with session.begin(path, before, wire=self._wire) as talk:
+        async with session.begin(path, before, wire=self._wire, ahead=self._ahead) as talk:
             if why := self._astray(before):
                 raise session.OtherWorker(why)
             yield talk

@@ -23,6 +23,9 @@ _PROMPT = b"\n> "
 _MOST_BYTES = 64_000
 """Bytes sent before answers are read: HAProxy stops reading when nobody takes its answers."""
 _MOST_COMMANDS = 1_000
+_FIRST = ("prompt", "show info")
+_FRESH = 1.0
+"""Seconds for which what was said ahead is gone on with: HAProxy ends a silent session after ten."""
 _OPENING = 10.0
 """Seconds that a wire may take to be there."""
 _CLOCKS = 2.0
@@ -45,19 +48,60 @@ class Session(Protocol):
         """
 
 
+class Ahead:
+    """The first words of a conversation over a local socket, said ahead.
+
+    HAProxy answers while other work is done here, and the loop need not turn to anything else before
+    the first change is said. Whatever fails is met again where the conversation begins.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._at = time.monotonic()
+        self._socket: socket.socket | None = None
+        with (
+            contextlib.suppress(OSError, errors.TargetUnavailable),
+            contextlib.ExitStack() as stack,
+        ):
+            sock = stack.enter_context(cli.unix_socket(path))
+            sock.setblocking(False)
+            sock.connect(path)
+            if sock.send(_said(_FIRST)) == len(_said(_FIRST)):
+                self._socket = sock
+                stack.pop_all()
+
+    def take(self) -> socket.socket | None:
+        """Give the connection, once, unless it has become old."""
+        if time.monotonic() - self._at > _FRESH:
+            self.close()
+        sock, self._socket = self._socket, None
+        return sock
+
+    def close(self) -> None:
+        """Let go of what nobody took."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
 @contextlib.asynccontextmanager
 async def begin(
-    path: str, before: Observed | None, *, wire: Wire | None = None
+    path: str, before: Observed | None, *, wire: Wire | None = None, ahead: Ahead | None = None
 ) -> AsyncIterator[Session]:
     """Begin a conversation with the worker that was observed (None: with whoever answers).
 
-    Raises OtherWorker also when that worker is about to end; and what cli.Socket.ask raises.
+    `ahead`: its first words, if they are said. Raises OtherWorker also when that worker is about to
+    end; and what cli.Socket.ask raises.
     """
     stats = cli.Socket(path, wire=wire)
-    line = await (_reached(stats, wire) if wire is not None else _local(stats))
+    said = ahead.take() if ahead is not None else None
+    line: Conversation
+    if said is not None:
+        line = _Local(said)
+    else:
+        line = await (_reached(stats, wire) if wire is not None else _local(stats))
     with contextlib.closing(line):
-        talk = _Talk(stats, line)
-        _, answer = await talk.ask("prompt", "show info")
+        talk = _Talk(stats, line, said=said is not None)
+        _, answer = await talk.ask(*_FIRST)
         talk.info = _of(answer, before, path)
         yield talk
 
@@ -113,9 +157,11 @@ class _Talk:
 
     info: show.Info
 
-    def __init__(self, stats: cli.Socket, line: Conversation) -> None:
+    def __init__(self, stats: cli.Socket, line: Conversation, *, said: bool = False) -> None:
+        """`said`: what is asked first is said already."""
         self._stats = stats
         self._line = line
+        self._said = said
 
     async def ask(self, *commands: str, timeout: float = 5.0) -> tuple[str, ...]:  # noqa: ASYNC109
         found: list[str] = []
@@ -133,7 +179,9 @@ class _Talk:
         answer = bytearray()
         ended = seen = 0
         try:
-            await self._line.send(_said(commands))
+            if not self._said:
+                await self._line.send(_said(commands))
+            self._said = False
             while ended < len(commands) or not answer.endswith(_PROMPT):
                 if not (piece := await self._line.receive()):
                     raise self._stats.cut(_shown(commands))

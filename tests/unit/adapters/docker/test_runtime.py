@@ -1,6 +1,7 @@
 """Whose HAProxy is told what: never another container's than the one that was looked at."""
 
 import dataclasses
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,10 @@ class Told:
     async def capabilities(self, observed: Observed) -> Capabilities | None:
         self.asked.append("capabilities")
         return CAN
+
+    def ahead(self, before: Observed) -> AbstractContextManager[None]:
+        self.asked.append("ahead")
+        return nullcontext()
 
     async def apply(self, steps: tuple[Step, ...], before: Observed) -> Applied:
         self.asked.append("apply")

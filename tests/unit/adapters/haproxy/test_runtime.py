@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from confsync import errors
+from confsync.adapters.haproxy import session
 from confsync.adapters.haproxy.options import SocketOptions
 from confsync.adapters.haproxy.runtime import SocketRuntime
 from confsync.domain.change import (
@@ -85,6 +86,62 @@ async def test_one_connection_changes_and_reads_back_and_one_looks_again(fake: F
     before = fake.connections
     await one.apply((add(), SetWeight(backend="api", server="a", weight=4)), BEFORE)
     assert fake.connections == before + 2
+
+
+async def test_the_first_words_are_said_while_files_are_written(fake: FakeWorker) -> None:
+    one = runtime(fake)
+    await one.capabilities(BEFORE)
+    before, fake.asked = fake.connections, []
+    with one.ahead(BEFORE):
+        while len(fake.asked) < 2:
+            await asyncio.sleep(0.001)
+        assert fake.asked == ["prompt", "show info"]
+        assert (await one.apply((add(),), BEFORE)).done == (add(),)
+    assert fake.connections == before + 2
+    assert fake.asked[2].startswith("add server api/c")
+
+
+async def test_what_was_said_ahead_and_has_become_old_is_said_again(
+    fake: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = runtime(fake)
+    await one.capabilities(BEFORE)
+    before = fake.connections
+    monkeypatch.setattr(session, "_FRESH", -1.0)
+    with one.ahead(BEFORE):
+        assert (await one.apply((add(),), BEFORE)).done == (add(),)
+    assert fake.connections == before + 3
+
+
+async def test_what_was_said_ahead_to_another_worker_changes_nothing(fake: FakeWorker) -> None:
+    one = runtime(fake)
+    await one.capabilities(BEFORE)
+    fake.pid, fake.asked = 102, []
+    with one.ahead(BEFORE):
+        while len(fake.asked) < 2:
+            await asyncio.sleep(0.001)
+        fake.pid = 101  # who answers from here on is another one
+        applied = await one.apply((RETIRE,), BEFORE)
+    assert applied.doubt == "worker 102 answers, and not 101; nothing was changed"
+    assert fake.told() == []
+
+
+async def test_nothing_that_was_said_ahead_stays_open(fake: FakeWorker) -> None:
+    one = runtime(fake)
+    with pytest.raises(ValueError, match="a write failed"), one.ahead(BEFORE):
+        raise ValueError("a write failed")
+    with one.ahead(replace(BEFORE, loading=True)):
+        pass
+    await asyncio.sleep(0.01)
+    assert fake.connections == 1
+    assert (await one.apply((add(),), BEFORE)).done == (add(),)
+
+
+async def test_where_nobody_listens_ahead_the_change_tells(tmp_short: Path) -> None:
+    one = runtime(FakeWorker(tmp_short / "none.sock"))
+    with one.ahead(BEFORE):
+        applied = await one.apply((RETIRE,), BEFORE)
+    assert applied.doubt == f"no socket {tmp_short}/none.sock; nothing was changed"
 
 
 async def test_a_repetition_counts_as_done(fake: FakeWorker) -> None:
