@@ -88,7 +88,7 @@ class Memo:
         self.typed = 0
         for service in services:
             name, before = service.name, self._made.get(service.name)
-            if before is not None and before.still(service):
+            if before is not None and before.service.repeats(service):
                 self._made[name] = replace(before, service=service)  # known by sight from now on
                 continue
             work = Work(self._given.loops, self._given.ids)

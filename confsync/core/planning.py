@@ -9,7 +9,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from confsync.core import runtime, turning
+from confsync.core import runtime
 from confsync.core.haproxy import configuration, difference, vocabulary
 from confsync.core.known import Loaded, Surroundings, disagreement, loaded
 from confsync.core.turning import Turn
@@ -191,7 +191,13 @@ def _differences(
         return (f"{name} is new",)
     if name != main:
         return (f"{name} changed",)
-    return difference.reasons(old, new, turning.absences(balancer))
+    return difference.reasons(old, new, _absences(balancer))
+
+
+def _absences(balancer: LoadBalancer | None) -> difference.Absent:
+    """Give slug -> server -> status of all that the registry has and does not serve."""
+    backends = balancer.backends if balancer else ()
+    return {b.slug: {server: status.value for server, status in b.absent} for b in backends}
 
 
 def _bounded(reasons: list[str]) -> tuple[str, ...]:

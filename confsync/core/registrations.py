@@ -74,15 +74,6 @@ class Made:
         """What comes of it beside its backend."""
         return self.problems, self.settled, self.known
 
-    def still(self, service: Service) -> bool:
-        """Tell whether it would come out of a service as well."""
-        if service is self.service:
-            return True
-        return service == self.service and all(
-            one.modify_index == other.modify_index  # which takes no part in comparisons
-            for one, other in zip(service.instances, self.service.instances, strict=True)
-        )
-
 
 def made(service: Service, slug: str, statuses: frozenset[Status], work: Work) -> Made:
     """Type one service; see desired.desired."""

@@ -256,12 +256,3 @@ def causes(balancer: LoadBalancer | None) -> Cause:
         return told or "deregistered"
 
     return cause
-
-
-def absences(balancer: LoadBalancer | None) -> dict[str, dict[str, str]]:
-    """Give slug -> server -> status of all that the registry has and does not serve."""
-    if balancer is None:
-        return {}
-    return {
-        b.slug: {server: status.value for server, status in b.absent} for b in balancer.backends
-    }

@@ -50,6 +50,16 @@ class Service:
     denied: bool = False
     seen: float = field(default=0.0, compare=False)
 
+    def repeats(self, other: "Service") -> bool:
+        """Tell whether nothing but `seen` differs: the same registrations, none registered anew."""
+        return self is other or (
+            self == other
+            and all(
+                one.modify_index == another.modify_index  # which takes no part in comparisons
+                for one, another in zip(self.instances, other.instances, strict=True)
+            )
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:

@@ -69,7 +69,7 @@ class Roster:
             reading = dataclasses.replace(reading, service=service)
         if before is None:
             self._sorted = False
-        elif _same(before.service, reading.service):
+        elif reading.service.repeats(before.service):
             reading = dataclasses.replace(reading, service=before.service)
         self._readings[name] = reading
         self._services[name] = reading.service
@@ -194,15 +194,6 @@ class Roster:
             yield f"registrations that make no sense are left out: {_some(self._odd)}"
         if self._unindexed:
             yield "answers come without an index (a proxy?): asked every few seconds instead"
-
-
-def _same(one: Service, other: Service) -> bool:
-    """Tell whether two services differ in nothing but when they were seen."""
-    return one == other and all(
-        # Which takes no part in comparisons.
-        i.modify_index == j.modify_index
-        for i, j in zip(one.instances, other.instances, strict=True)
-    )
 
 
 def _keep(names: set[str], name: str, *, yes: bool) -> None:

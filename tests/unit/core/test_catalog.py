@@ -34,3 +34,13 @@ def test_a_service_that_went_is_not() -> None:
 
 def test_an_equal_copy_is_fresh() -> None:
     assert Catalog(services=(A, replace(B))).fresh(Catalog(services=(A, B))) == 3
+
+
+def test_a_service_repeats_one_seen_before_but_not_one_registered_anew() -> None:
+    first, *others = A.instances
+    anew = replace(A, instances=(replace(first, modify_index=7), *others))
+    assert replace(A, seen=9.0).repeats(A)
+    assert anew == A
+    assert not anew.repeats(A)
+    assert not B.repeats(A)
+    assert not replace(A, denied=True).repeats(A)
