@@ -1,7 +1,8 @@
 """The process behind `tests.support.polling`: a new connection every few milliseconds, all noted.
 
 Its settings come as one JSON argument. It prints `ready`, then works until a line or the end comes on
-stdin, or its time is over; then each poll that ended is one line: start, end, outcome, server.
+stdin, or its time is over. A few more polls follow, one after the other: whatever the caller waited
+for, some were begun after it. Then each poll is one line: start, end, outcome, server.
 Standard library only, so that it runs inside any container.
 
 Polls are started by the clock, not by the end of the last: what hangs does not hide what comes after.
@@ -16,6 +17,9 @@ import ssl
 import sys
 import time
 from typing import Any
+
+LAST = 5
+"""Polls after the caller's line."""
 
 
 class Wrong(Exception):
@@ -118,6 +122,11 @@ async def main() -> None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), max(0.0, due - loop.time()))
             limits.tick()
+        for _ in range(LAST):
+            last = group.create_task(poll(settings, context, limits, limits.begin(), found))
+            while not last.done():
+                await asyncio.sleep(interval)
+                limits.tick()
         while limits.open:
             await asyncio.sleep(interval)
             limits.tick()

@@ -120,7 +120,7 @@ class Polling:
         self.stop()
 
     def stop(self) -> Polls:
-        """End it, let running requests end, and return all that it saw."""
+        """End it after a few more requests, and return all that it saw."""
         if self._found is None:
             out, _ = self._child.communicate("stop\n", timeout=30)
             assert self._child.returncode == 0
