@@ -171,3 +171,19 @@ def test_a_file_mounted_alone_is_served_read_anew_and_refused_when_bad(
 def test_the_programs_in_it_can_be_called(image: str) -> None:
     assert "HAProxy version" in docker("run", "--rm", image, "haproxy", "-v")
     assert docker("run", "--rm", image, "confsync", "--version").startswith("confsync ")
+
+
+def test_its_byte_code_is_the_same_in_each_build(image: str) -> None:
+    """One that holds its source's time is not, and no file of it may be missing: nobody can write one.
+
+    Flags of 1 (PEP 552): by the source's hash, never looked at again.
+    """
+    code = """\
+import pathlib
+for file in pathlib.Path("/opt/confsync/lib").rglob("*.py"):
+    made, = file.parent.glob(f"__pycache__/{file.stem}.cpython-*.pyc")
+    print(made.read_bytes()[4:8].hex())
+"""
+    found = docker("run", "--rm", "--entrypoint", "python3", image, "-c", code).split()
+    assert len(found) > 500
+    assert set(found) == {"01000000"}
