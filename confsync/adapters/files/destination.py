@@ -117,9 +117,9 @@ def read(destination: str, like: str | None = None) -> str | None:
         os.close(fd)
 
 
-def present(destination: str) -> Present | None:
+def present(destination: str, like: str | None = None) -> Present | None:
     """Read a destination with what a replacement keeps (None: absent). Raises WriteError."""
-    text = read(destination)
+    text = read(destination, like)
     meta = replaceable(destination)
     return None if text is None or meta is None else Present(text=text, meta=meta)
 

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from confsync.adapters.files import destination as dest
 from confsync.adapters.files import durable
+from confsync.adapters.files.looking import Found
+from confsync.domain.rendered import digest
+from confsync.ports import Staged
 
 _PIECE = 4096
 """Bytes that a kill does not divide on their way to a file: a page, the smallest there is."""
@@ -42,6 +46,31 @@ class Journal:
     def new(self) -> dict[str, str]:
         """Destination -> digest of the text that this journal puts there."""
         return {e.destination: e.new for e in self.entries if e.new is not None}
+
+    def edited(self, now: Found) -> bool:
+        """Tell whether a destination is neither as the promotion found it nor as it left it."""
+        return any(
+            dest.digest_of(now.get(e.destination)) not in {e.old, e.new} for e in self.entries
+        )
+
+
+def promoting(staged: Staged, now: Found) -> Journal:
+    """Write down a promotion of what is staged over what is there."""
+    new = {
+        f.destination: digest(f.text) for f in staged.config.files if f.destination in staged.paths
+    }
+    there = {f.destination: dest.digest_of(now[f.destination]) for f in staged.config.files}
+    entries = (Entry(destination=d, old=old, new=new.get(d, old)) for d, old in there.items())
+    return Journal(phase=Phase.PROMOTING, entries=tuple(entries))
+
+
+def restoring(wanted: Found, now: Found) -> Journal:
+    """Write down that what is there becomes what is wanted again."""
+    entries = (
+        Entry(destination=d, old=dest.digest_of(now[d]), new=dest.digest_of(file))
+        for d, file in wanted.items()
+    )
+    return Journal(phase=Phase.RESTORING, entries=tuple(entries))
 
 
 class JournalFile:

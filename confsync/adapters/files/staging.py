@@ -9,8 +9,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from confsync import faults
 from confsync.adapters.files import destination as dest
 from confsync.adapters.files import durable
+from confsync.adapters.files.looking import Found
 from confsync.domain.rendered import RenderedConfig
 from confsync.errors import WriteError
 
@@ -81,6 +83,36 @@ def rename(staged: Path, destination: str) -> None:
     """Put a candidate in place. Raises WriteError."""
     with dest.errors_at(Path(destination)):
         staged.replace(destination)
+
+
+def ordered(destinations: Iterable[str], main: str) -> list[str]:
+    """Order maps and error pages before HAProxy's main file, which names them."""
+    return sorted(destinations, key=lambda d: d == main)
+
+
+def put(wanted: Found, now: Found, main: str) -> tuple[str, ...]:
+    """Make destinations as wanted, file by file; all are written before any is renamed.
+
+    Returns which were not. Raises WriteError.
+    """
+    changed = [d for d in wanted if dest.digest_of(wanted[d]) != dest.digest_of(now[d])]
+    staged: dict[str, Path] = {}
+    try:
+        for destination in changed:
+            file = wanted[destination]
+            if file is not None:
+                staged[destination] = write(destination, file.text, file.meta, 0o644)
+        for destination in ordered(staged, main):
+            faults.point("promote-each")
+            rename(staged[destination], destination)
+        for destination in changed:
+            if destination not in staged:
+                with dest.errors_at(Path(destination)):
+                    Path(destination).unlink(missing_ok=True)
+        sync(changed)
+    finally:
+        clear(str(p) for p in staged.values())
+    return tuple(changed)
 
 
 def holding(destinations: Iterable[str]) -> ExitStack:

@@ -9,30 +9,24 @@ follow. At any moment each destination is wholly old or wholly new, and `recover
 """
 
 import threading
-import time
-from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from confsync import faults
 from confsync.adapters.files import destination as dest
-from confsync.adapters.files import kept, reasons, recovery, staging
-from confsync.adapters.files.journal import Entry, Journal, JournalFile, Phase
+from confsync.adapters.files import journal as journals
+from confsync.adapters.files import kept, looking, reasons, recovery, staging
+from confsync.adapters.files.journal import Journal, JournalFile, Phase
+from confsync.adapters.files.looking import Fingerprint, Found, Looking
 from confsync.adapters.files.recovery import Recovery
 from confsync.adapters.files.staging import StagedFiles
-from confsync.domain.rendered import RenderedConfig, digest
+from confsync.domain.rendered import RenderedConfig
 from confsync.errors import WriteError
 from confsync.ports import Staged
 
 _MOST_HELD = 32
 """Promotions that follow one another without a settlement, until their old files are freed."""
-
-_TICK = 20_000_000
-"""Nanoseconds within which two writes may have the same stamp."""
-
-Stamp = tuple[int, int, int, int]
-Fingerprint = tuple[Stamp | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +51,9 @@ class FileStore:
         self._journal = JournalFile(options.state)
         self._previous = kept.Previous(options.state)
         self._prepared: Staged | None = None
-        self._looked: tuple[Fingerprint, dict[str, dest.Present | None]] = ((), {})
-        """What `prepare` found at the destinations, and their stamps before it looked."""
-        self._ahead: tuple[Entry, ...] = ()
-        """What the journal says already, written by `prepare` and not yet begun."""
-        self._seen: dict[str, str | None] = {}
-        """Digests of what was read last, which is what the engine decided on."""
-        self._texts: dict[str, str | None] = {}
-        self._stamps: dict[str, Stamp] = {}
-        """The texts themselves, and the stamps of the files before they were read: of those that
-        had not just been written, since a clock of files may stand still for some milliseconds."""
-        self._likely: dict[str, str] = {}
-        """What was read or staged last, and is most likely there when a destination is read next."""
+        self._ahead: Journal | None = None
+        """What `prepare` has written down already, and has not begun."""
+        self._looking = Looking()
         self._renamed: tuple[str, ...] = ()
         """Promoted, and the disk has not been asked to confirm the new names yet."""
         self._unsynced: tuple[str, ...] = ()
@@ -84,30 +69,23 @@ class FileStore:
 
     def read(self, destinations: tuple[str, ...]) -> dict[str, str | None]:
         """Read what is there now (None: absent). Raises WriteError when it may not be read."""
-        latest = time.time_ns() - _TICK
-        stamps = {d: _stamp(Path(d)) for d in destinations}
-        self._stamps = {d: s for d, s in stamps.items() if s is not None and s[3] < latest}
-        found = {d: dest.read(d, self._likely.get(d)) for d in destinations}
-        self._likely |= {d: text for d, text in found.items() if text is not None}
-        self._seen = {d: None if text is None else digest(text) for d, text in found.items()}
-        self._texts = found
-        return found
+        return self._looking.read(destinations)
 
     def fingerprint(self, destinations: tuple[str, ...]) -> Fingerprint:
         """Tell cheaply whether something changed: stat only (None: absent or not to be seen)."""
-        return tuple(_stamp(Path(d)) for d in destinations)
+        return looking.fingerprint(destinations)
 
     def stage(self, config: RenderedConfig, only: tuple[str, ...]) -> StagedFiles:
         """Write `only` of the set beside their destinations. Raises WriteError; leaves nothing."""
         staged = staging.stage(config, only)
-        self._likely |= {f.destination: f.text for f in config.files if f.destination in only}
+        self._looking.expect({f.destination: f.text for f in config.files if f.destination in only})
         return staged
 
     def discard(self, staged: Staged, why: str = "") -> str:
         """Remove the staged files; with `why`, keep the set as rejected; returns where, in words."""
         staging.clear(staged.paths.values())
         if self._ahead:
-            self._ahead = ()
+            self._ahead = None
             with suppress(OSError):  # else the next start finds that nothing was begun
                 self._journal.remove()
         self._prepared = None
@@ -129,15 +107,12 @@ class FileStore:
         """
         staging.sync_staged(staged.paths)
         if self._load_journal() is None:
-            names = tuple(f.destination for f in staged.config.files)
-            stamps = self.fingerprint(names)
-            now = {name: dest.present(name) for name in names}
-            self._looked = stamps, now
-            entries = _entries(staged, now)
+            now = self._looking.present(f.destination for f in staged.config.files)
+            ahead = journals.promoting(staged, now)
             with dest.errors_at(self._journal.path):
                 self._previous.save(now, keep=False)
-                self._journal.save(Journal(phase=Phase.PROMOTING, entries=entries))
-            self._ahead = entries
+                self._journal.save(ahead)
+            self._ahead = ahead
         self._prepared = staged
 
     def promote(self, staged: Staged, *, quick: bool = False) -> None:
@@ -158,7 +133,8 @@ class FileStore:
             staging.clear(staged.paths.values())  # else each has been renamed
             raise
         finally:
-            self._prepared, self._ahead, self._seen, self._texts = None, (), {}, {}
+            self._prepared, self._ahead = None, None
+            self._looking.decided()
 
     def settle(self) -> None:
         """End the journal: what was promoted is confirmed. Raises WriteError.
@@ -191,13 +167,13 @@ class FileStore:
                 "nothing was promoted that could be taken back",
                 remedy="put the files right by hand",
             )
-        now = {d: dest.present(d) for d in previous}
+        now = self._looking.present(previous)
         journal = self._load_journal()
         with dest.errors_at(self._journal.path):
             if journal is not None:
                 self._keep_foreign_edits(now, journal, previous)
-            self._journal.save(_journal(Phase.RESTORING, now, previous))
-        changed = self._put(previous, now)
+            self._journal.save(journals.restoring(previous, now))
+        changed = staging.put(previous, now, self._options.main)
         self.settle()
         return changed
 
@@ -228,19 +204,19 @@ class FileStore:
             return str(kept.keep_text(folder, destination, text))
 
     def _promote(self, staged: Staged, *, sync: bool) -> None:
-        now = self._present(tuple(f.destination for f in staged.config.files))
+        now = self._looking.present(f.destination for f in staged.config.files)
         self._refuse_unseen(staged, now)
-        entries = _entries(staged, now)
+        journal = journals.promoting(staged, now)
         before = None if self._ahead else self._load_journal()
-        if not self._ahead or self._ahead != entries:
+        if self._ahead != journal:
             # not prepared, or somebody has written there since
             with dest.errors_at(self._journal.path):
-                if before is not None and _edited(now, before):
+                if before is not None and before.edited(now):
                     self._keep_foreign_edits(now, before, self._previous.load() or {})
                 if before is None and not sync:
                     self._replaced.push(staging.holding(self._previous.paths(now)))
                 self._previous.save(now, keep=before is not None, sync=sync)
-                self._journal.save(Journal(phase=Phase.PROMOTING, entries=entries), sync=sync)
+                self._journal.save(journal, sync=sync)
         faults.point("after-journal")
         done: list[str] = []
         self._promotions += 1
@@ -253,7 +229,7 @@ class FileStore:
             threading.Thread(target=replaced.close, name="confsync-free", daemon=True).start()
         self._replaced.push(staging.holding(staged.paths))
         try:
-            for destination in self._ordered(staged.paths):
+            for destination in staging.ordered(staged.paths, self._options.main):
                 faults.point("promote-each")
                 staging.rename(Path(staged.paths[destination]), destination)
                 done.append(destination)
@@ -263,33 +239,14 @@ class FileStore:
         self._renamed = tuple(dict.fromkeys((*self._renamed, *done)))
         faults.point("after-promote")
 
-    def _present(self, names: tuple[str, ...]) -> dict[str, dest.Present | None]:
-        """Look at destinations; at what `prepare` has just read, only whether it has changed."""
-        stamps, found = self._looked
-        if self._ahead and tuple(found) == names and self.fingerprint(names) == stamps:
-            return found
-        return {name: self._present_one(name) for name in names}
-
-    def _present_one(self, name: str) -> dest.Present | None:
-        """Look at a destination; what has its stamp since it was read is not read again."""
-        text, stamp = self._texts.get(name), self._stamps.get(name)
-        if text is None or stamp is None or stamp != _stamp(Path(name)):
-            return dest.present(name)
-        meta = dest.replaceable(name)
-        return None if meta is None else dest.Present(text=text, meta=meta)
-
-    def _refuse_unseen(self, staged: Staged, now: Mapping[str, dest.Present | None]) -> None:
+    def _refuse_unseen(self, staged: Staged, now: Found) -> None:
         """Refuse to replace what nobody has looked at: it would be lost without a word."""
-        for destination in staged.paths:
-            if self._seen.get(destination, dest.digest_of(now[destination])) == dest.digest_of(
-                now[destination]
-            ):
-                continue
+        if unseen := self._looking.unseen(staged.paths, now):
             if self._ahead:
                 with dest.errors_at(self._journal.path):
                     self._journal.remove()
             raise dest.refused(
-                Path(destination),
+                Path(unseen),
                 "another hand changed it while its replacement was checked",
                 "the next try looks at the change first",
             )
@@ -297,13 +254,14 @@ class FileStore:
     def _take_back(
         self,
         done: list[str],
-        before: Mapping[str, dest.Present | None],
+        before: Found,
         journal: Journal | None,
         error: WriteError,
     ) -> None:
         """Undo the renames that were made; the journal becomes what it was before."""
         try:
-            self._put({d: before[d] for d in done}, {d: dest.present(d) for d in done})
+            wanted = {d: before[d] for d in done}
+            staging.put(wanted, self._looking.present(done), self._options.main)
             with dest.errors_at(self._journal.path):
                 if journal is None:
                     self._journal.remove()
@@ -316,41 +274,7 @@ class FileStore:
                 detail="\n".join(filter(None, (error.remedy, second.remedy))),
             ) from error
 
-    def _put(
-        self,
-        wanted: Mapping[str, dest.Present | None],
-        now: Mapping[str, dest.Present | None],
-    ) -> tuple[str, ...]:
-        """Make destinations as wanted, file by file; all are written before any is renamed."""
-        changed = [d for d in wanted if dest.digest_of(wanted[d]) != dest.digest_of(now[d])]
-        staged: dict[str, Path] = {}
-        try:
-            for destination in changed:
-                file = wanted[destination]
-                if file is not None:
-                    staged[destination] = staging.write(destination, file.text, file.meta, 0o644)
-            for destination in self._ordered(staged):
-                faults.point("promote-each")
-                staging.rename(staged[destination], destination)
-            for destination in changed:
-                if destination not in staged:
-                    with dest.errors_at(Path(destination)):
-                        Path(destination).unlink(missing_ok=True)
-            staging.sync(changed)
-        finally:
-            staging.clear(str(p) for p in staged.values())
-        return tuple(changed)
-
-    def _ordered(self, destinations: Mapping[str, object]) -> list[str]:
-        """Order maps and error pages before the main file, which names them."""
-        return sorted(destinations, key=lambda d: d == self._options.main)
-
-    def _keep_foreign_edits(
-        self,
-        now: Mapping[str, dest.Present | None],
-        journal: Journal,
-        previous: Mapping[str, dest.Present | None],
-    ) -> None:
+    def _keep_foreign_edits(self, now: Found, journal: Journal, previous: Found) -> None:
         """Lose no edit that somebody made while a promotion was not yet confirmed."""
         for entry in journal.entries:
             file = now.get(entry.destination)
@@ -376,7 +300,7 @@ class FileStore:
                 return None
 
     def _resume(self, journal: Journal, notes: list[str]) -> Recovery:
-        now = {e.destination: dest.present(e.destination) for e in journal.entries}
+        now = self._looking.present(e.destination for e in journal.entries)
         with dest.errors_at(self._journal.path):
             previous = self._previous.load()
         back = {e.destination: (previous or {}).get(e.destination) for e in journal.entries}
@@ -403,7 +327,8 @@ class FileStore:
         else:
             try:
                 # the journal as it is tells the truth until the last of them is back
-                changed = self._put({d: back[d] for d in found.ours}, now)
+                wanted = {d: back[d] for d in found.ours}
+                changed = staging.put(wanted, now, self._options.main)
             except WriteError as error:
                 notes.append(f"a promotion was cut short and cannot be put back yet: {error}")
                 promoted = recovery.known(found.ours)
@@ -416,48 +341,6 @@ class FileStore:
         return Recovery(notes=tuple(notes), unsure=True, promoted=promoted)
 
 
-def _edited(now: Mapping[str, dest.Present | None], journal: Journal) -> bool:
-    """Tell whether a destination is neither as a promotion found it nor as it left it."""
-    return any(
-        dest.digest_of(now.get(e.destination)) not in {e.old, e.new} for e in journal.entries
-    )
-
-
 def _is_file(path: Path) -> bool:
     """Tell whether a file stands there itself, which no other hand has removed or put elsewhere."""
     return path.is_file() and not path.is_symlink()
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size, found.st_ctime_ns
-
-
-def _entries(staged: Staged, now: Mapping[str, dest.Present | None]) -> tuple[Entry, ...]:
-    return tuple(
-        Entry(
-            destination=f.destination,
-            old=dest.digest_of(now[f.destination]),
-            new=digest(f.text)
-            if f.destination in staged.paths
-            else dest.digest_of(now[f.destination]),
-        )
-        for f in staged.config.files
-    )
-
-
-def _journal(
-    phase: Phase,
-    now: Mapping[str, dest.Present | None],
-    wanted: Mapping[str, dest.Present | None],
-) -> Journal:
-    return Journal(
-        phase=phase,
-        entries=tuple(
-            Entry(destination=d, old=dest.digest_of(now[d]), new=dest.digest_of(wanted[d]))
-            for d in wanted
-        ),
-    )
