@@ -114,11 +114,6 @@ async def test_nobody_there_is_unavailable(tmp_path: Path) -> None:
         await consul(tmp_path, 1).put(web(1))
 
 
-async def test_a_consul_that_cannot_start_says_so(tmp_path: Path) -> None:
-    with pytest.raises(errors.TargetUnavailable, match="/nowhere/consul"):
-        await consul(tmp_path, 1).start()
-
-
 @pytest.mark.parametrize(("version", "more"), [("1.8.7", False), ("1.22.0", True)])
 def test_only_new_consuls_know_the_second_grpc_port(
     tmp_path: Path, version: str, more: bool

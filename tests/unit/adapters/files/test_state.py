@@ -1,8 +1,4 @@
-import os
-import signal
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -171,33 +167,6 @@ def test_a_damaged_version_is_told_and_mended(state: StateDirectory) -> None:
     with state:
         assert "version: damaged" in state.notes[0]
         assert (state.path / "version").read_text() == "1\n"
-
-
-def test_a_second_agent_is_told_who_holds_the_lock(state: StateDirectory) -> None:
-    program = (
-        "import sys, pathlib; from confsync.adapters.files.state import StateDirectory\n"
-        "with StateDirectory(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", program, str(state.path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(Locked, match=f"process {holder.pid}") as caught:
-            state.claim()
-        assert "state.directory" in caught.value.remedy
-        state.inspect()  # a dry run takes no lock
-        holder.send_signal(signal.SIGKILL)
-        holder.wait(10)
-        with state:
-            assert (state.path / "lock").read_text().split() == [str(os.getpid())]
-    finally:
-        holder.kill()
-        holder.communicate()
 
 
 def test_the_lock_is_given_back(state: StateDirectory) -> None:

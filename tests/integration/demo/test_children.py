@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from confsync import errors
-from confsync.demo import children
+from confsync.demo import children, programs, registry
 
 
 def python(code: str) -> list[str]:
@@ -30,24 +30,19 @@ def runs(pid: int) -> bool:
         return False
 
 
-def test_the_environment_steers_no_child() -> None:
-    own = {
-        "PATH": "/bin",
-        "HOME": "/home/x",
-        "CONFSYNC_TARGET__CONFIG": "/etc/haproxy/haproxy.cfg",
-        "CONSUL_HTTP_TOKEN": "secret",
-        "HAPROXY_MWORKER": "1",
-        "NOTIFY_SOCKET": "/run/systemd/notify",
-        "LISTEN_FDS": "1",
-        "https_proxy": "http://proxy",
-        "HTTP_PROXY": "http://proxy",
-    }
-    assert children.environment(own) == {"PATH": "/bin", "HOME": "/home/x"}
-
-
 async def test_a_program_that_cannot_start(tmp_path: Path) -> None:
     with pytest.raises(errors.TargetUnavailable, match="cannot start x: /nowhere"):
         await children.Program.start("x", ["/nowhere"], folder=tmp_path)
+
+
+async def test_a_consul_that_cannot_start_says_so(tmp_path: Path) -> None:
+    def guard(child: children.Program) -> None:
+        raise AssertionError(child.name)
+
+    program = programs.Program(path="/nowhere/consul", version="1.8.7")
+    consul = registry.Consul(program, tmp_path, guard, ports=(1, 2, 3, 4))
+    with pytest.raises(errors.TargetUnavailable, match="/nowhere/consul"):
+        await consul.start()
 
 
 async def test_an_unexpected_end_is_told_with_the_last_words(tmp_path: Path) -> None:
