@@ -27,6 +27,7 @@ _SEEN = (
     "the password stands on the command line, where everybody here can read it: "
     "use PASSWORD_FILE or vip.password_file"
 )
+_OTHER = "the pair's password is another one now: that takes effect with the next start"
 PASSWORD = "PASSWORD"  # noqa: S105 - the variable's name
 
 
@@ -49,7 +50,7 @@ def perform(options: argparse.Namespace, environ: MutableMapping[str, str]) -> P
     loaded, password = read(options, environ, secret)
 
     def again() -> Loaded:
-        return read(options, environ, secret)[0]
+        return read_again(options, environ, secret, password)
 
     asyncio.run(lb.run(loaded, password=password, reload=again, environ=environ))
     return Printed()
@@ -97,6 +98,16 @@ def read(
             remedy="give it in a file: PASSWORD_FILE or vip.password_file (or after VIP)",
         )
     return loaded, password
+
+
+def read_again(
+    options: argparse.Namespace, environ: Mapping[str, str], secret: str, before: str
+) -> Loaded:
+    """Load the settings while the load balancer runs with the password `before`, which stays."""
+    loaded, password = read(options, environ, secret)
+    if before and password not in {"", before}:
+        loaded = dataclasses.replace(loaded, warnings=(*loaded.warnings, _OTHER))
+    return loaded
 
 
 def _is_address(word: str) -> bool:

@@ -131,6 +131,18 @@ class TestPasswordFile:
         with pytest.raises(balancer.Misused, match="PASSWORD and PASSWORD_FILE"):
             read("192.0.2.7", secret="x", PASSWORD_FILE="y")
 
+    def test_another_one_while_it_runs_is_told_and_not_shown(self, home: Path) -> None:
+        (home / "word").write_text("s3cret\n")
+        (home / "confsync.toml").write_text('[vip]\npassword_file = "word"\n')
+        options = arguments.parser().parse_args(["lb", "192.0.2.7"])
+        before = balancer.read(options, {}, "")[1]
+        assert balancer.read_again(options, {}, "", before).warnings == ()
+        (home / "word").write_text("0ther\n")
+        (told,) = balancer.read_again(options, {}, "", before).warnings
+        assert "takes effect with the next start" in told
+        assert "s3cret" not in told
+        assert "0ther" not in told
+
     @pytest.mark.parametrize("text", ["", "\n", None])
     def test_one_without_a_password_is_a_fault(self, home: Path, text: str | None) -> None:
         if text is not None:
