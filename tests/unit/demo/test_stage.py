@@ -12,6 +12,8 @@ from confsync import errors
 from confsync.demo import children, ledger, registry, scenario, stage
 from confsync.demo.traffic import Traffic
 
+pytestmark = pytest.mark.fast_clock
+
 QUICK = stage.Pace(patience=5, quiet=0.03, unnoticed=0, away=0)
 IMPATIENT = dataclasses.replace(QUICK, patience=0.05)
 

@@ -322,25 +322,29 @@ async def test_plain_http_where_tls_is_asked_for() -> None:
             await client.get("x")
 
 
-async def test_no_answer_in_time() -> None:
+@pytest.mark.fast_clock
+async def test_no_answer_in_time(tmp_short: Path) -> None:
     forever = asyncio.Event()
 
     async def handler(_: web.BaseRequest) -> web.StreamResponse:
         await forever.wait()
         return web.Response()
 
-    async with serving(handler) as address, client_of(address, wait=0.1, margin=0.05) as client:
+    there = serving(handler, tmp_short / "consul.sock")
+    async with there as address, client_of(address, wait=0.1, margin=0.05) as client:
         with pytest.raises(Unavailable, match="no answer within"):
             await client.get("x", index=1)
         forever.set()
 
 
-async def test_blocking_query_may_take_longer_than_a_plain_one() -> None:
+@pytest.mark.fast_clock
+async def test_blocking_query_may_take_longer_than_a_plain_one(tmp_short: Path) -> None:
     async def handler(_: web.BaseRequest) -> web.StreamResponse:
         await asyncio.sleep(0.1)
         return web.Response(text="[]", headers=HEADERS)
 
-    async with serving(handler) as address, client_of(address, wait=2, margin=0.05) as client:
+    there = serving(handler, tmp_short / "consul.sock")
+    async with there as address, client_of(address, wait=2, margin=0.05) as client:
         assert (await client.get("x", index=1)).rows() == []
         with pytest.raises(Unavailable):
             await client.get("x")

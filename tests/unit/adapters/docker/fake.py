@@ -5,7 +5,6 @@ import http.server
 import json
 import socketserver
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,10 @@ def listed(ident: str, name: str, state: str = "running", **labels: str) -> dict
 
 
 class FakeClient:
-    """An engine of a few containers. `calls`: what was asked; `broken`: raised instead, once each."""
+    """An engine of a few containers. `calls`: what was asked; `broken`: raised instead, once each.
+
+    What is in `hanging` ends when the test sets `goes_on`.
+    """
 
     version = "1.41"
 
@@ -78,6 +80,7 @@ class FakeClient:
         self.made = 0
         self.broken: dict[str, Exception] = {}
         self.hanging: set[str] = set()
+        self.goes_on = threading.Event()
         self.details: dict[str, Any] = {}
         self.files: dict[str, tuple[Mapping[str, Any], bytes]] = {}
         self.rows: list[list[str]] = []
@@ -94,7 +97,7 @@ class FakeClient:
     def _called(self, name: str, *args: Any) -> None:
         self.calls.append((name, *args))
         if name in self.hanging:
-            time.sleep(0.5)
+            self.goes_on.wait(60)
         if error := self.broken.pop(name, None):
             raise error
 

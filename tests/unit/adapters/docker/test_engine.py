@@ -80,11 +80,12 @@ async def test_an_engine_that_hangs_is_given_up_and_does_not_hold_the_loop() -> 
     client.hanging.add("inspect")
     ticks = 0
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(_late(engine(client, timeout=0.2)))
+        task = group.create_task(_late(engine(client, timeout=0.05)))
         while not task.done():
             ticks += 1
-            await asyncio.sleep(0.01)
-    assert task.result().what.endswith("did not answer within 0.2 s")
+            await asyncio.sleep(0.001)
+    client.goes_on.set()
+    assert task.result().what.endswith("did not answer within 0.05 s")
     assert ticks > 3
 
 
@@ -162,6 +163,7 @@ async def test_a_one_off_is_removed_whatever_fails(step: str) -> None:
     assert [c["Names"] for c in client.containers] == [["/lb"]]
 
 
+@pytest.mark.fast_clock
 async def test_a_one_off_that_takes_too_long_is_removed() -> None:
     client = FakeClient(listed(ONE, "lb"))
     client.hanging.add("ended")
@@ -170,20 +172,20 @@ async def test_a_one_off_that_takes_too_long_is_removed() -> None:
     assert [c["Names"] for c in client.containers] == [["/lb"]]
 
 
-@pytest.mark.parametrize("hanging", ["create", "ended"])
-async def test_a_one_off_that_is_cancelled_is_removed(hanging: str) -> None:
+@pytest.mark.parametrize(("hanging", "asked_for"), [("create", "create"), ("ended", "inspect")])
+async def test_a_one_off_that_is_cancelled_is_removed(hanging: str, asked_for: str) -> None:
     client = FakeClient(listed(ONE, "lb"))
     client.hanging.add(hanging)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(engine(client).one_off(LB, ["x"], timeout=5))
-        while "create" not in asked(client):
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)
+        while asked_for not in [call[0] for call in client.calls]:
+            await asyncio.sleep(0.001)
         task.cancel()
+        await asyncio.sleep(0.01)  # the cancellation comes while the thread is under way
+        assert hanging == "ended" or not task.done()
+        client.goes_on.set()
     assert task.cancelled()
-    async with asyncio.timeout(10):
-        while not client.made:  # what was under way in a thread ends, whatever became of the task
-            await asyncio.sleep(0.01)
+    assert client.made  # what was under way in a thread ended first
     assert asked(client)[-1] == "remove"
     assert [c["Names"] for c in client.containers] == [["/lb"]]
 

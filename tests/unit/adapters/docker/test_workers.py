@@ -26,9 +26,9 @@ async def test_what_is_late_is_given_up_and_keeps_its_slot_until_it_ends() -> No
     workers = Workers(most=1)
     release = threading.Event()
     with pytest.raises(TimeoutError):
-        await workers.call(lambda: release.wait(5), 0.05)
+        await workers.call(lambda: release.wait(5), 0.01)
     with pytest.raises(TimeoutError):
-        await workers.call(lambda: 1, 0.05)
+        await workers.call(lambda: 1, 0.01)
     release.set()
     assert await workers.call(lambda: 2, 5) == 2
 

@@ -13,6 +13,8 @@ from confsync.adapters.haproxy.target import SocketTarget
 from confsync.domain.running import Observed
 from tests.unit.adapters.haproxy.fake import FakeHaproxy
 
+pytestmark = pytest.mark.fast_clock
+
 
 def target(fake: FakeHaproxy, *, timeout: float = 20, lost: float = 0.05) -> SocketTarget:
     """Another one checks: no program here is asked for its version."""
@@ -179,7 +181,6 @@ async def test_2_6_is_confirmed_by_its_counters(fake: FakeHaproxy) -> None:
     assert (after.worker_pid, after.reloads) == (102, 1)
 
 
-@pytest.mark.fast_clock
 async def test_success_is_not_believed_while_the_old_worker_answers(fake: FakeHaproxy) -> None:
     def promise() -> str:
         fake.new_worker()
@@ -193,7 +194,6 @@ async def test_success_is_not_believed_while_the_old_worker_answers(fake: FakeHa
     assert fake.asked.count("reload") == 1
 
 
-@pytest.mark.fast_clock
 async def test_a_count_alone_is_not_believed(fake: FakeHaproxy) -> None:
     def count() -> str:
         fake.reloads += 1  # and the worker stays, listed as current
@@ -205,7 +205,6 @@ async def test_a_count_alone_is_not_believed(fake: FakeHaproxy) -> None:
         await one.reload(await one.observe())
 
 
-@pytest.mark.fast_clock
 async def test_a_new_worker_that_the_master_does_not_list_as_current_is_not_believed(
     fake: FakeHaproxy,
 ) -> None:
@@ -252,7 +251,6 @@ async def test_a_silent_failure_is_explained_by_the_startup_logs(fake: FakeHapro
         await one.reload(await one.observe())
 
 
-@pytest.mark.fast_clock
 async def test_a_lost_reload_is_asked_for_again(fake: FakeHaproxy) -> None:
     def lose() -> None:
         fake.on_reload = fake.succeed_silently
@@ -288,7 +286,6 @@ async def test_no_reload_is_asked_for_while_one_is_loading(fake: FakeHaproxy) ->
     assert after.worker_pid == 103
 
 
-@pytest.mark.fast_clock
 async def test_a_reload_that_never_ends_is_said_to_be_anothers(fake: FakeHaproxy) -> None:
     fake.workers, fake.old = [102], [101]
     one = target(fake, timeout=0.1)
@@ -356,7 +353,6 @@ async def test_no_master_socket_is_no_reload(tmp_short: Path) -> None:
     assert f"-S {fake.master_socket}" in caught.value.remedy
 
 
-@pytest.mark.fast_clock
 async def test_a_master_that_died_is_an_error_in_time(tmp_short: Path) -> None:
     fake = FakeHaproxy(tmp_short)
     dead(fake.master_socket)
