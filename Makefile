@@ -1,12 +1,12 @@
 # Thin over `uv run`; CI calls the same targets. `make help` lists them.
 UV := scripts/uv
 RUN := $(UV) run --no-sync
-UNIT = $(RUN) pytest -q --randomly-dont-reset-seed --few
+UNIT = $(RUN) pytest -q --randomly-dont-reset-seed -m 'not hypothesis and not soak'
 SYNC := $(UV) sync --locked --quiet --extra haproxy
 RELEASE := 12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit laws coverage integration lint type arch fmt soak mutate bench docs build image sidecar deb clean
+.PHONY: help setup demo test unit laws repo coverage integration lint type arch fmt soak mutate bench docs build image sidecar deb clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -17,23 +17,21 @@ setup: ## uv and the locked dependencies, in .venv
 demo: setup ## the main job on toy backends, under a minute
 	@$(RUN) confsync demo
 
-test: setup lint arch type unit laws coverage integration ## everything that must pass
+test: setup lint arch type unit laws repo coverage integration ## everything that must pass
 
-# Four plain runs cost less than one that hands out each test: every file is read, and rewritten for
-# its assertions, once.
-unit: setup ## unit tests, in seconds: laws on few examples
-	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target unit-remote unit-adapters unit-core unit-rest
-unit-core:
-	$(UNIT) tests/unit/core tests/repo
-unit-remote:
-	$(UNIT) tests/unit/adapters/consul tests/unit/adapters/docker
+# Two plain runs cost less than one that hands out each test: every file is read once.
+unit: setup ## unit tests, in seconds, without the laws
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit-adapters unit-rest
 unit-adapters:
-	$(UNIT) --ignore=tests/unit/adapters/consul --ignore=tests/unit/adapters/docker tests/unit/adapters
+	$(UNIT) tests/unit/adapters
 unit-rest:
-	$(UNIT) --ignore=tests/unit/core --ignore=tests/unit/adapters tests/unit
+	$(UNIT) --ignore=tests/unit/adapters tests/unit
 
-laws: setup ## the laws among the unit tests, on more examples
+laws: setup ## the laws among the unit tests, on 100 examples each
 	$(RUN) pytest -q -n 2 --dist worksteal --hypothesis-profile=laws -m 'hypothesis or soak' tests/unit
+
+repo: setup ## the project's own pages and examples
+	$(RUN) pytest -q tests/repo
 
 coverage: setup ## the branch coverage that core and domain must have from their own tests
 	$(RUN) coverage run -m pytest -q -p no:randomly tests/unit/core tests/golden

@@ -54,10 +54,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "soak", hypothesis.settings.get_profile("confsync"), max_examples=5_000
 )
-# `make unit` looks once at each law, `make laws` longer.
-hypothesis.settings.register_profile(
-    "few", hypothesis.settings.get_profile("confsync"), max_examples=8
-)
 hypothesis.settings.register_profile(
     "laws", hypothesis.settings.get_profile("confsync"), max_examples=100
 )
@@ -74,26 +70,17 @@ hypothesis.settings.load_profile("confsync")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Soak:
-    """Whether long tests run their whole length (--soak or SOAK=1), or as few as may be (--few)."""
+    """Whether long tests run their whole length (--soak or SOAK=1)."""
 
     on: bool
-    few: bool = False
 
-    def n(self, short: int, long: int, *, few: int | None = None) -> int:
+    def n(self, short: int, long: int) -> int:
         """Return the count for this run."""
-        if self.on:
-            return long
-        return short if few is None or not self.few else few
+        return long if self.on else short
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run long tests at their whole length")
-    parser.addoption("--few", action="store_true", help="try laws on few examples (make unit)")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--few") and not config.getoption("--hypothesis-profile"):
-        hypothesis.settings.load_profile("few")
 
 
 def _soak(config: pytest.Config) -> bool:
@@ -137,7 +124,7 @@ def pytest_runtest_call() -> Generator[None, None, None]:
 @pytest.fixture
 def soak(request: pytest.FixtureRequest) -> Soak:
     """Counts for this run: `soak.n(20, 2000)`."""
-    return Soak(_soak(request.config), bool(request.config.getoption("--few")))
+    return Soak(_soak(request.config))
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ class World:
 def test_plans_bring_what_runs_to_what_should_be(soak: Any, figures: Any) -> None:
     happened: Counter[str] = Counter()
 
-    @settings(max_examples=soak.n(150, 100_000, few=30))
+    @settings(max_examples=soak.n(150, 100_000))
     @given(st.integers(0, 2**64))
     def law(seed: int) -> None:
         r = Random(seed)
@@ -177,9 +177,7 @@ def test_plans_bring_what_runs_to_what_should_be(soak: Any, figures: Any) -> Non
 
     law()
     figures(**happened)
-    assert "RuntimePlan" in happened
-    if not soak.few:
-        assert {"RuntimePlan and reload", "WritePlan"} <= set(happened)
+    assert {"RuntimePlan", "RuntimePlan and reload", "WritePlan"} <= set(happened)
 
 
 PLACES = st.tuples(st.sampled_from("bc"), st.sampled_from("xyz"))
