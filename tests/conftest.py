@@ -57,11 +57,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "laws", hypothesis.settings.get_profile("confsync"), max_examples=100
 )
-# For benchmarks/mutation.py, where each of many mutants is run: few examples, always the same ones.
+# For benchmarks/mutation.py, where each of many mutants is run: few examples, always the same ones,
+# and none is sought that is simpler than the one that failed.
 hypothesis.settings.register_profile(
     "mutation",
     hypothesis.settings.get_profile("confsync"),
     max_examples=30,
+    phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
     derandomize=True,
     database=None,
 )
