@@ -488,6 +488,7 @@ def test_a_service_that_is_denied_stays_as_it_was() -> None:
     denied = Service(name="web", denied=True)
     verdict = judge(memory, catalog(denied, service(1, "other")), 1)
     assert addresses(verdict) == ["10.0.0.1", "10.0.0.2"]
+    assert addresses(verdict, "other") == ["10.0.0.1"]
     assert not verdict.holds
     there = verdict.catalog.get("web")
     assert there is not None
@@ -514,6 +515,12 @@ def test_an_equal_catalog_changes_nothing() -> None:
     memory = begun(service(3))
     verdict = judge(memory, catalog(replace(service(3), seen=99.0)), 5)
     assert verdict.memory.seen == memory.seen
+
+
+def test_an_equal_catalog_forgets_nothing_within_the_window() -> None:
+    memory = judge(begun(service(10)), catalog(service(8)), 1).memory
+    memory = judge(memory, catalog(service(8)), 2).memory
+    assert [(at, len(s.instances)) for at, s in memory.seen["web"]] == [(0, 10), (1, 8)]
 
 
 def test_services_that_stay_are_not_compared_twice() -> None:
