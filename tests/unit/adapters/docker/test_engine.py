@@ -75,6 +75,7 @@ async def test_a_refusal_keeps_the_client() -> None:
     assert (await one.find("lb")).id == ONE
 
 
+@pytest.mark.fast_clock
 async def test_an_engine_that_hangs_is_given_up_and_does_not_hold_the_loop() -> None:
     client = FakeClient(listed(ONE, "lb"))
     client.hanging.add("inspect")
