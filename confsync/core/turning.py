@@ -98,8 +98,7 @@ class Turn:
     def _runs(self, name: str, now: str) -> bool:
         """Tell whether a configuration that is not rendered was loaded as it is on disk now."""
         was = self._texts.get(name, now)
-        rendered = self._target.get(name) is not None
-        return rendered or was == now or difference.equal_but_for_comments(was, now)
+        return was == now or difference.equal_but_for_comments(was, now)
 
     def _compared(self) -> runtime.Comparison:
         replaced: list[tuple[ReplaceMap, str]] = []

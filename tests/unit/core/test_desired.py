@@ -478,6 +478,15 @@ def test_a_service_that_comes_beside_a_remembered_one_is_a_ghost_of_it_all_the_s
     assert len(desired(both, statuses=PASSING, memo=memo)[0].problems) == 2
 
 
+def test_of_two_ghosts_that_go_at_once_nothing_is_told() -> None:
+    memo = Memo()
+    other = Service(name="c", instances=(instance("i", port=81),))
+    first = Service(name="a", instances=(instance("i"),))
+    both = Catalog(services=(first, replace(first, name="b"), other))
+    assert len(desired(both, statuses=PASSING, memo=memo)[0].problems) == 2
+    assert desired(Catalog(services=(other,)), statuses=PASSING, memo=memo)[0].problems == ()
+
+
 def test_a_slug_that_another_service_takes_is_not_remembered() -> None:
     memo = Memo()
     odd = Service(name="a b", instances=(instance(),))

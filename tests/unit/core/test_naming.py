@@ -67,6 +67,14 @@ def test_a_name_made_up_to_look_like_a_hash_takes_nothing_from_a_legal_one() -> 
     assert found["a b"] != forged
 
 
+def test_names_with_one_hash_have_slugs_of_their_own() -> None:
+    one, other = "a !   !!  !  !  ! ", "a ! !!!   !!!  !  "  # found by trying 80,000
+    assert naming.slug(one) == naming.slug(other)
+    found = naming.slugs([one, other])
+    assert found[one] == naming.slug(one)
+    assert found[other] == naming.slug(other, {found[one]})
+
+
 @given(st.lists(st.text(max_size=8) | st.text(LEGAL, max_size=8)), st.randoms())
 def test_slugs_are_legal_distinct_and_do_not_depend_on_the_order(names: Any, random: Any) -> None:
     found = naming.slugs(names)

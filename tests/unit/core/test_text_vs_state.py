@@ -660,6 +660,18 @@ def test_a_drained_server_that_the_registry_loses_is_taken_out_at_once() -> None
         assert between(backend(X), backend(X), leftovers=(other,)) == NoChange()
 
 
+def test_what_is_kept_of_a_drained_server_is_enough_to_take_it_out_later() -> None:
+    maintained = {"b": {"10.0.0.2:80": Status.MAINTENANCE}}
+    plan = between(backend(X, Y), backend(X), absent=maintained)
+    assert isinstance(plan, RuntimePlan)
+    known, _ = again(backend(X, Y), backend(X), plan)
+    (kept,) = known.leftovers
+    assert (kept.state, kept.cause, kept.since) == (Admin.DRAIN, "maintenance", 1.0)
+    (step,) = steps(between(backend(X), backend(X), leftovers=(kept,)))
+    assert isinstance(step, RetireServer)
+    assert (step.server, step.state, step.cause) == ("y", Admin.MAINT, "deregistered")
+
+
 def test_a_drained_server_that_is_back_is_not_taken_out_again() -> None:
     """The registry has no word for its absence, like for that of one that it lost."""
     kept = Leftover(
