@@ -6,7 +6,7 @@ from dataclasses import replace
 from confsync.core import planning
 from confsync.core.planning import Loaded, Surroundings
 from confsync.domain.catalog import Status
-from confsync.domain.change import NoChange, Plan, RuntimePlan, Step
+from confsync.domain.change import NoChange, Plan, ReloadPlan, RuntimePlan, Step
 from confsync.domain.loadbalancer import Backend, LoadBalancer
 from confsync.domain.rendered import RenderedConfig, RenderedFile, digest
 from confsync.domain.running import Capabilities, Leftover, Record
@@ -73,6 +73,15 @@ def between(
 def steps(plan: Plan) -> tuple[Step, ...]:
     """Give a plan's steps."""
     return plan.steps if isinstance(plan, RuntimePlan) else ()
+
+
+def reload_reasons(plan: Plan) -> tuple[str, ...]:
+    """Give why a reload is needed; fails when none is."""
+    if isinstance(plan, RuntimePlan):
+        assert plan.then is not None, plan
+        return plan.then.reasons
+    assert isinstance(plan, ReloadPlan), plan
+    return plan.reasons
 
 
 def record(text: str) -> Record:

@@ -25,7 +25,18 @@ from confsync.domain.change import (
 )
 from confsync.domain.rendered import RenderedConfig, RenderedFile, digest
 from confsync.domain.running import Capabilities, Leftover, Record
-from tests.fakes.runtime import MAIN, MAP, NEW, OLD, again, between, files, loaded, steps
+from tests.fakes.runtime import (
+    MAIN,
+    MAP,
+    NEW,
+    OLD,
+    again,
+    between,
+    files,
+    loaded,
+    reload_reasons,
+    steps,
+)
 
 HEAD = """global
     maxconn 100
@@ -46,15 +57,6 @@ def backend(*lines: str, head: str = HEAD) -> str:
 
 def kinds(plan: Plan) -> list[str]:
     return [type(step).__name__ for step in steps(plan)]
-
-
-def reload_reasons(plan: Plan) -> tuple[str, ...]:
-    """Give why a reload is needed; fails when none is."""
-    if isinstance(plan, RuntimePlan):
-        assert plan.then is not None, plan
-        return plan.then.reasons
-    assert isinstance(plan, ReloadPlan), plan
-    return plan.reasons
 
 
 def test_a_server_that_comes_is_added_and_one_that_goes_is_retired() -> None:
