@@ -8,6 +8,7 @@ from confsync.core.planning import Surroundings
 from confsync.domain.change import (
     AddServer,
     Admin,
+    NoChange,
     Plan,
     ReplaceMap,
     RetireServer,
@@ -195,3 +196,63 @@ def test_the_record_of_what_was_done_knows_the_files_beside_it() -> None:
     later = replace(beside, texts={"/x.cfg": backend()})
     known = planning.done(known, plan, target, main=MAIN, now=2.0, around=later)
     assert known.text["/x.cfg"] == backend(server("a"))
+
+
+def test_defaults_of_servers_are_told_where_they_fold_into_none() -> None:
+    folded = f"{HEAD}    default-server maxconn 5\n"
+    plan = between(
+        backend(server("a"), head=folded), backend(server("a"), head=folded[:-2] + "6\n")
+    )
+    assert told(plan) == (("a: maxconn 5 -> 6",), ())
+    peers = f"{HEAD}peers p\n    default-server ssl\n    bind :90\n"
+    assert reload_reasons(between(peers, peers.replace("ssl", "check"))) == (
+        "peers p: `default-server ssl` removed",
+        "peers p: `default-server check` added",
+    )
+
+
+def test_a_section_in_doubt_is_told_as_a_whole() -> None:
+    inside = f"{HEAD}.if defined(V)\nbackend b\n{server('a')}.endif\n"
+    outside = f"{HEAD}backend b\n{server('a')}"
+    why = "backend b changed, and it stands in an `.if` block"
+    for before, after in (
+        (inside, outside),
+        (outside, inside),
+        (inside, inside.replace("1s", "2s")),
+        (inside, inside.replace("10.0.0", "10.0.1")),
+    ):
+        assert why in reload_reasons(between(before, after)), after
+    done = (SetState(backend="b", server="a", state=Admin.MAINT),)
+    assert between(inside, inside, steps=done) == NoChange()
+
+
+def test_a_server_that_comes_where_the_defaults_changed_waits_for_the_reload() -> None:
+    before, after = backend(server("a")), backend(server("a"), server("c"))
+    assert reload_reasons(between(before, after.replace("1s", "2s"))) == (
+        "defaults: `timeout connect 1s` removed",
+        "defaults: `timeout connect 2s` added",
+        "backend b: server c added: its section changed",
+    )
+
+
+def test_one_that_could_be_added_serves_until_the_reload_adds_the_others() -> None:
+    plan = between(backend(server("g")), backend(server("h"), server("k", "resolvers r")))
+    assert told(plan)[0] == ("h added", "g removed (deregistered)")
+
+
+def test_a_name_that_the_socket_cannot_be_told_waits_for_the_reload() -> None:
+    odd = server("g\\'x")
+    assert reload_reasons(between(backend(server("a"), odd), backend(server("a")))) == (
+        f"{PREFIX}g\\'x removed (deregistered): its name can't be said over HAProxy's socket",
+    )
+
+
+def test_quotes_and_the_order_of_lines_are_read_as_haproxy_reads_them() -> None:
+    line = '    balance "static-rr"\n'
+    plan = between(backend(line, server("a")), backend(line, server("a"), server("c")))
+    assert reload_reasons(plan) == (
+        f"{PREFIX}c added: `balance static-rr` takes no change of servers at runtime",
+    )
+    lines = "    option redispatch\n", "    retries 3\n"
+    plan = between(backend(*lines, server("a")), backend(*lines[::-1], server("a")))
+    assert reload_reasons(plan) == ("backend b: the order of lines changed",)
