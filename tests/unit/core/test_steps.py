@@ -222,6 +222,14 @@ def test_a_section_in_doubt_is_told_as_a_whole() -> None:
         (inside, inside.replace("10.0.0", "10.0.1")),
     ):
         assert why in reload_reasons(between(before, after)), after
+    # Its own text is the same where the block begins before it and ends behind it.
+    whole = (
+        f"{HEAD}backend a\n    retries 1\n    .if 1\n"
+        f"backend b\n{server('a')}backend c\n    retries 1\n    .endif\n"
+    )
+    plain = whole.replace("    .if 1\n", "").replace("    .endif\n", "")
+    assert why in reload_reasons(between(whole, plain))
+    assert why in reload_reasons(between(plain, whole))
     done = (SetState(backend="b", server="a", state=Admin.MAINT),)
     assert between(inside, inside, steps=done) == NoChange()
 
@@ -238,6 +246,13 @@ def test_a_server_that_comes_where_the_defaults_changed_waits_for_the_reload() -
 def test_one_that_could_be_added_serves_until_the_reload_adds_the_others() -> None:
     plan = between(backend(server("g")), backend(server("h"), server("k", "resolvers r")))
     assert told(plan)[0] == ("h added", "g removed (deregistered)")
+
+
+def test_a_tracked_server_stays_until_the_reload_since_its_maintenance_takes_others_along() -> None:
+    tracker = "backend c\n    server y 10.0.1.1:80 id 7 "
+    before = backend(server("a", "check"), server("g", "check")) + f"{tracker} track b/g\n"
+    after = backend(server("a", "check")) + f"{tracker} check\n"
+    assert steps(between(before, after)) == ()
 
 
 def test_a_name_that_the_socket_cannot_be_told_waits_for_the_reload() -> None:
