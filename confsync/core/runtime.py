@@ -62,8 +62,6 @@ def after(proxy: Proxy, steps: Iterable[Step]) -> tuple[Server, ...]:
                 found[step.server] = replace(
                     found[step.server], address=step.address, port=step.port
                 )
-            case _:
-                pass
     return tuple(found.values())
 
 
@@ -205,8 +203,6 @@ def leftovers(
                     found[step.backend, step.server] = _leftover(step, server, now)
             case AddServer():
                 found.pop((step.backend, step.server), None)
-            case _:
-                pass
     return tuple(found.values())
 
 

@@ -35,7 +35,6 @@ class Turn:
     ) -> None:
         self._target = target
         self._loaded = loaded
-        self._main = main
         self._balancer = balancer
         self._capabilities = capabilities
         self._around = around
@@ -179,8 +178,7 @@ class Turn:
         new: list[str] = []
         for name in self._configs:
             file = self._target.get(name)
-            beside = self._around.texts.get(name) if file is None else None
-            before = self._texts.get(name, beside)
+            before = self._texts.get(name, self._around.texts.get(name))
             after = file.text if file else before  # what is not ours changes by a load only
             if before is None or after is None:
                 return None, None

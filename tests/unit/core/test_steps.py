@@ -271,3 +271,51 @@ def test_quotes_and_the_order_of_lines_are_read_as_haproxy_reads_them() -> None:
     lines = "    option redispatch\n", "    retries 3\n"
     plan = between(backend(*lines, server("a")), backend(*lines[::-1], server("a")))
     assert reload_reasons(plan) == ("backend b: the order of lines changed",)
+
+
+def test_a_server_that_moves_is_known_to_be_there() -> None:
+    moved = SetAddress(backend="b", server="a", address="10.0.0.9", port=81)
+    old = configuration.read((backend(server("a")),)).bearing("b")
+    assert old is not None
+    (known,) = runtime.after(old, (moved,))
+    assert known.place == ("10.0.0.9", 81)
+
+
+def test_a_backend_that_comes_under_other_defaults_is_told_beside_what_changed() -> None:
+    first, second = HEAD, HEAD.replace("1s", "2s")
+    apart, own = "backend a\n    retries {}\n", f"backend b\n{server('a')}"
+    plan = between(first + apart.format(1) + second + own, first + apart.format(2) + own + second)
+    assert reload_reasons(plan) == (
+        "backend a: retries changed from 1 to 2",
+        "backend b: what it inherits from `defaults` changed",
+    )
+
+
+def test_defaults_that_inherit_are_followed() -> None:
+    base = "defaults base\n    default-server maxconn 5\n"
+    for more, name in (
+        ("defaults from base\n", ""),
+        ("defaults two from base\n", " from two"),
+        ("defaults two from base\n", ""),
+    ):
+        text = f"{base}{more}backend b{name}\n{server('a')}"
+        plan = between(text, text.replace("maxconn 5", "maxconn 6"))
+        assert told(plan) == (("a: maxconn 5 -> 6",), ()), more
+    text = f"defaults from nowhere\nbackend b\n{server('a')}"
+    assert reload_reasons(between(text, text + server("c"))) == (
+        (
+            "backend b changed, and it inherits from a `defaults` that begins with `from nowhere`, "
+            "which cannot be followed"
+        ),
+    )
+
+
+def test_a_server_in_a_block_or_behind_one_of_defaults_is_told_apart() -> None:
+    block = "    .if 1\n    default-server check\n    .endif\n"
+    plan = between(backend(block, server("a")), backend(block, server("a"), server("c")))
+    assert reload_reasons(plan) == (
+        f"{PREFIX}c added: a `default-server` before it stands in an `.if` block",
+    )
+    begin, end = "    .if 1\n", "    .endif\n"
+    plan = between(backend(begin, server("a"), end), backend(begin, server("a"), server("c"), end))
+    assert reload_reasons(plan) == (f"{PREFIX}c added: it stands in an `.if` block",)
